@@ -1,0 +1,83 @@
+"""What there is: the server itself, its health, models and voices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy import __version__
+from synth.pool import EnginePool, PoolState
+from synth.voices import VOICES
+
+MODEL = "kokoro-82m"
+_MODEL_CREATED_S = 1_737_936_000
+"""When Kokoro-82M v1.0 came out: 2025-01-27, in seconds since 1970."""
+
+_STATUS = {PoolState.READY: "ok", PoolState.LOADING: "loading", PoolState.FAILED: "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueApi:
+    """Answers at once, whatever the engine does."""
+
+    pool: EnginePool
+
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_get("/", self.root)
+        app.router.add_get("/health", self.health)
+        # Some clients warm their connection up at the base URL.
+        app.router.add_get("/v1", self.root)
+        app.router.add_get("/v1/", self.root)
+        app.router.add_get("/v1/models", self.models)
+        app.router.add_get("/v1/models/{model}", self.model)
+        app.router.add_get("/v1/audio/voices", self.voices)
+
+    async def root(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "name": "kokoro-edge",
+                "version": __version__,
+                "model": MODEL,
+                "voices": list(VOICES),
+            }
+        )
+
+    async def health(self, request: web.Request) -> web.Response:
+        """200 as long as the server answers: hits are served without the engine, too."""
+        body: dict[str, object] = {
+            "status": _STATUS[self.pool.state],
+            "model_loaded": self.pool.state is PoolState.READY,
+            "device": self.pool.device,
+        }
+        if self.pool.problem:
+            body["problem"] = self.pool.problem
+        return web.json_response(body)
+
+    async def models(self, request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [_model(MODEL)]})
+
+    async def model(self, request: web.Request) -> web.Response:
+        """Any name is our one model, as it is in a speech request."""
+        return web.json_response(_model(request.match_info["model"]))
+
+    async def voices(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "voices": [
+                    {
+                        "id": voice.name,
+                        "name": voice.title,
+                        "language": voice.language.tag,
+                        "accent": voice.accent,
+                        "gender": voice.gender,
+                        "installed": voice.language.installed(),
+                    }
+                    for voice in VOICES.values()
+                ]
+            }
+        )
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": _MODEL_CREATED_S, "owned_by": "hexgrad"}

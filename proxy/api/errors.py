@@ -1,0 +1,122 @@
+"""Every error a client can get, in OpenAI's shape, from one table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy.speech.flight import Abandoned
+from proxy.speech.schedule import Overloaded
+from synth.engine import (
+    BadAudio,
+    CannotSay,
+    EngineDied,
+    EngineError,
+    EngineLoading,
+    EngineUnavailable,
+)
+from synth.voices import UnknownLanguage, UnknownVoice
+
+
+class BadRequest(Exception):
+    """The request cannot be read. The message is for the one who sent it."""
+
+    def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """How an exception is told to a client."""
+
+    status: int
+    type: str
+    code: str
+    param: str | None = None
+
+
+_INVALID = "invalid_request_error"
+_SERVER = "server_error"
+
+PROBLEMS: Mapping[type[Exception], Problem] = {
+    BadRequest: Problem(400, _INVALID, "invalid_value"),
+    UnknownVoice: Problem(400, _INVALID, "voice_not_found", "voice"),
+    UnknownLanguage: Problem(400, _INVALID, "language_not_found", "lang_code"),
+    CannotSay: Problem(400, _INVALID, "cannot_say", "input"),
+    BadAudio: Problem(502, _SERVER, "bad_audio"),
+    Overloaded: Problem(503, _SERVER, "overloaded"),
+    EngineLoading: Problem(503, _SERVER, "engine_loading"),
+    EngineDied: Problem(503, _SERVER, "engine_died"),
+    EngineUnavailable: Problem(503, _SERVER, "engine_unavailable"),
+    Abandoned: Problem(503, _SERVER, "abandoned"),
+    EngineError: Problem(502, _SERVER, "engine_failed"),
+}
+"""By exception; a subclass that is not here is told as its nearest parent that is."""
+
+_HTTP_CODES: Mapping[int, str] = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
+
+
+def response_to(error: Exception) -> web.Response | None:
+    """The answer to an exception of ours or of aiohttp's; None for any other."""
+    if isinstance(error, web.HTTPException):
+        return _response_to_http(error)
+    kind = next((kind for kind in type(error).__mro__ if kind in PROBLEMS), None)
+    if kind is None:
+        return None
+    problem = PROBLEMS[kind]
+    headers = {}
+    if isinstance(error, EngineUnavailable):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    param, code = problem.param, problem.code
+    if isinstance(error, BadRequest):
+        param, code = error.param, error.code or problem.code
+    return error_response(problem.status, str(error), problem.type, code, param, headers)
+
+
+def unforeseen() -> web.Response:
+    """The answer to what should not have happened. Says nothing of the inside."""
+    return error_response(500, "The server failed. Its log tells why.", _SERVER, "internal_error")
+
+
+def error_response(
+    status: int,
+    message: str,
+    type: str,
+    code: str,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """OpenAI's error object."""
+    body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+    return web.json_response(
+        body, status=status, headers=headers, dumps=lambda it: json.dumps(it, ensure_ascii=False)
+    )
+
+
+def _response_to_http(error: web.HTTPException) -> web.Response:
+    messages = {
+        404: "There is nothing at this address. Speech is at POST /v1/audio/speech.",
+        405: f"This address does not take this method. {_allowed(error)}",
+        413: f"The body is too large. {error.text or ''}",
+    }
+    message = messages.get(error.status, error.reason or "The request failed.").strip()
+    kind = _INVALID if error.status < 500 else _SERVER
+    code = _HTTP_CODES.get(error.status, "http_error")
+    kept = {name: value for name, value in error.headers.items() if name == "Allow"}
+    return error_response(error.status, message, kind, code, headers=kept)
+
+
+def _allowed(error: web.HTTPException) -> str:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return f"It takes {', '.join(sorted(error.allowed_methods))}."
+    return ""

@@ -1,0 +1,1 @@
+"""What has been said: keys, entries, and the tiers that hold them."""

@@ -1,0 +1,148 @@
+"""The command `kokoro-edge`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from proxy import __version__
+from proxy.settings import Settings, SettingsError, load, options
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+_ALIASES = {"server.host": "--host", "server.port": "--port"}
+_FETCH_KEYS = ("engine.weights", "cache.directory")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns its exit code: 0 done, 1 failed, 2 wrongly called."""
+    given = _parser().parse_args(arguments)
+    flags = {
+        option.key: value
+        for option in options()
+        if (value := getattr(given, option.key, None)) is not None
+    }
+    try:
+        settings = load(flags, os.environ, given.config)
+    except SettingsError as error:
+        return _say(str(error), EXIT_USAGE)
+    commands = {"serve": _serve, "fetch": _fetch, "voices": _voices}
+    try:
+        if getattr(given, "fetch", False) and (code := _fetch(settings)):
+            return code
+        return commands[given.command](settings)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kokoro-edge",
+        description="A caching text-to-speech edge proxy for voice agents.",
+        epilog="Every flag is a setting; it can be given in kokoro-edge.yaml or as an environment "
+        "variable KOKORO_EDGE_GROUP_NAME, too. Flags beat environment beats file beats defaults.",
+    )
+    parser.add_argument("--version", action="version", version=f"kokoro-edge {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="answer speech requests over HTTP")
+    fetch = commands.add_parser("fetch", help="fetch the model's weights and voices now")
+    voices = commands.add_parser("voices", help="list the voices, and which are here")
+    serve.add_argument(
+        "--fetch", action="store_true", help="fetch the weights first, showing how far it is"
+    )
+    for command in (serve, fetch, voices):
+        command.add_argument(
+            "--config", type=Path, metavar="FILE", help="settings file (default: kokoro-edge.yaml)"
+        )
+        for option in options():
+            if command is not serve and option.key not in _FETCH_KEYS:
+                continue
+            alias = [_ALIASES[option.key]] if option.key in _ALIASES else []
+            command.add_argument(
+                *alias,
+                option.flag,
+                dest=option.key,
+                metavar=option.name.upper(),
+                help=f"{option.help} (default: {option.default})".replace("%", "%%"),
+            )
+    return parser
+
+
+def _serve(settings: Settings) -> int:
+    from proxy.phrasebook.book import PhrasebookError
+    from proxy.serve import serve
+
+    logging.basicConfig(
+        level=settings.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        serve(settings)
+    except PhrasebookError as error:
+        return _say(str(error), EXIT_USAGE)
+    except OSError as error:
+        return _say(f"cannot serve: {error.strerror or error}", EXIT_FAILED)
+    return 0
+
+
+def _fetch(settings: Settings) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    from synth import weights
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("weights", total=None)
+
+        def report(step: weights.Progress) -> None:
+            if step.what != bar.tasks[task].description:
+                bar.console.print(step.what)
+            bar.update(
+                task, description=step.what, completed=step.done_bytes, total=step.total_bytes
+            )
+
+        try:
+            found = weights.fetch(
+                settings.engine.weights, settings.cache.directory.expanduser(), report
+            )
+        except weights.WeightsError as error:
+            bar.stop()
+            return _say(str(error), EXIT_FAILED)
+        bar.remove_task(task)
+    console.print(f"weights from {found.origin} are in {found.folder}, {len(found.voices)} voices")
+    return 0
+
+
+def _voices(settings: Settings) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from synth import weights
+    from synth.voices import DEFAULT_VOICE, VOICES
+
+    try:
+        found = weights.installed(settings.engine.weights, settings.cache.directory.expanduser())
+    except weights.WeightsError as error:
+        return _say(str(error), EXIT_FAILED)
+    here = set(found.voices) if found else set()
+    table = Table("voice", "name", "accent", "gender", "lang_code", "here")
+    for voice in VOICES.values():
+        if not voice.language.installed():
+            state = f"needs kokoro-edge[{voice.language.extra}]"
+        else:
+            state = "yes" if voice.name in here else "no: run kokoro-edge fetch"
+        name = f"{voice.name} (default)" if voice.name == DEFAULT_VOICE else voice.name
+        table.add_row(name, voice.title, voice.accent, voice.gender, voice.language.code, state)
+    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    print(f"kokoro-edge: {message}", file=sys.stderr)
+    return code

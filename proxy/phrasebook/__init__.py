@@ -1,0 +1,1 @@
+"""What agents say, written down and rendered before anybody asks."""

@@ -1,0 +1,97 @@
+"""One reply being made, and everybody who listens to it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from synth.engine import EngineError
+
+
+class FlightState(Enum):
+    LOADING = "loading"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Timings:
+    """Where the time of a reply went, in milliseconds, so far."""
+
+    generation_ms: float = 0.0
+    """Getting clips: waiting for the engine, synthesis, and reading those that were cached."""
+    encode_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class Flight:
+    """Chunks of a reply, appended by one producer, read by any number of readers.
+
+    Each reader keeps a place of its own and begins with the first chunk, whenever it joins; so the
+    memory held is one reply, however many listen. The producer belongs to the server: readers come
+    and go without touching it.
+    """
+
+    timings: Timings = field(default_factory=Timings)
+    readers: int = 0
+    """How many are listening now."""
+    whole: bytes | None = None
+    """The finished reply, once it is complete."""
+    from_cache: bool = False
+    """Whether the finished reply was on disk, so that nothing had to be made."""
+    _chunks: list[bytes] = field(default_factory=list)
+    _state: FlightState = FlightState.LOADING
+    _error: Exception | None = None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody may have heard something."""
+        return bool(self._chunks)
+
+    def append(self, chunk: bytes) -> None:
+        if chunk:
+            self._chunks.append(chunk)
+            self._wake()
+
+    def complete(self, whole: bytes) -> None:
+        self.whole = whole
+        self._state = FlightState.COMPLETE
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Every reader, now or later, gets this error once it has read what there is."""
+        self._error = error
+        self._state = FlightState.FAILED
+        self._wake()
+
+    async def begin(self) -> None:
+        """Wait until there is something to send. Raises what `fail` was given."""
+        while not self._chunks and self._state is FlightState.LOADING:
+            await self._changed.wait()
+        if not self._chunks and self._error is not None:
+            raise self._error
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """Every chunk, from the first. Raises what `fail` was given."""
+        place = 0
+        while True:
+            while place < len(self._chunks):
+                place += 1
+                yield self._chunks[place - 1]
+            if self._state is FlightState.COMPLETE:
+                return
+            if self._error is not None:
+                raise self._error
+            await self._changed.wait()
+
+    def _wake(self) -> None:
+        """Wake whoever waits now; who comes later waits for the next change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class Abandoned(EngineError):
+    """Everybody who listened has left, so the reply was not finished."""

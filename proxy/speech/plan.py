@@ -1,0 +1,110 @@
+"""From a request to what has to be said: segments, their keys, the key of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from proxy.cache.key import clip_key, rendition_key, seed_of
+from synth.audio.encode import ENCODER_VERSION, FORMATS, Format
+from synth.audio.join import JOIN_VERSION, pause_s
+from synth.engine import CannotSay, EngineLoading, Segment
+from synth.fingerprint import fingerprint
+from synth.text.normalise import check_script, normalise
+from synth.text.sentences import split
+from synth.voices import Blend, parse_language, parse_voice, require_installed
+from synth.weights import Weights
+
+DEFAULT_FORMAT = next(iter(FORMATS))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody wants to hear, as they put it."""
+
+    text: str
+    voice: str
+    speed: float = 1.0
+    """0.25 to 4.0; two decimals count."""
+    language: str | None = None
+    """None: that of the voice."""
+    format: str = DEFAULT_FORMAT
+    """A name in `synth.audio.encode.FORMATS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedClip:
+    """One segment, with what makes it a part of this reply."""
+
+    key: str
+    segment: Segment
+    pause_s: float
+    """The silence after it; 0 after the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A reply before it is made."""
+
+    key: str
+    """Of the finished reply: see `proxy.cache.key.rendition_key`."""
+    clips: tuple[PlannedClip, ...]
+    """At least one."""
+    format: Format
+    voice: str
+    """The blend in its canonical spelling."""
+
+
+class Planner:
+    """Plans replies for the weights that are installed."""
+
+    def __init__(self, find_weights: Callable[[], Weights | None]) -> None:
+        self._find_weights = find_weights
+        self._weights: Weights | None = None
+
+    def forget_weights(self) -> None:
+        """Look for the weights again: they may have been fetched, or replaced."""
+        self._weights = None
+
+    def plan(self, wanted: Wanted) -> Plan:
+        """Takes tens of microseconds; does no I/O once the weights were found.
+
+        Raises:
+            UnknownVoice, UnknownLanguage: see `synth.voices`.
+            CannotSay: nothing in the text can be said, or it is in another script.
+            EngineLoading: the weights are not here yet, so nothing can have been cached either.
+        """
+        chosen = parse_voice(wanted.voice)
+        if wanted.language is None:
+            language = chosen.language
+            require_installed(language)
+        else:
+            language = parse_language(wanted.language)
+        text = normalise(wanted.text, language)
+        check_script(text, language)
+        pieces = split(text, language)
+        if not pieces:
+            raise CannotSay("There is nothing to say in this text: it has no letters or digits.")
+        # Rounded before it is used, not only in the key: what shares a key must sound the same.
+        speed = round(wanted.speed, 2)
+        shaped_by = self._fingerprint(chosen.blend)
+        clips = []
+        for index, piece in enumerate(pieces):
+            segment = Segment(piece, chosen.blend, language.code, speed, seed=0)
+            key = clip_key(shaped_by, segment)
+            pause = 0.0 if index == len(pieces) - 1 else pause_s(piece, speed)
+            clips.append(PlannedClip(key, replace(segment, seed=seed_of(key)), pause))
+        whole = rendition_key(
+            ((clip.key, clip.pause_s) for clip in clips),
+            wanted.format,
+            ENCODER_VERSION,
+            JOIN_VERSION,
+        )
+        return Plan(whole, tuple(clips), FORMATS[wanted.format], str(chosen.blend))
+
+    def _fingerprint(self, blend: Blend) -> tuple[str, ...]:
+        if self._weights is None:
+            self._weights = self._find_weights()
+        if self._weights is None:
+            raise EngineLoading("The model is still being fetched.", retry_after_s=10)
+        return fingerprint(self._weights, blend)

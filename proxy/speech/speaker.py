@@ -1,0 +1,174 @@
+"""Speak: from a plan to encoded audio, out of the cache or made now and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+from proxy.cache.entry import Entry
+from proxy.cache.tiered import TieredCache
+from proxy.speech.clips import Clips
+from proxy.speech.flight import Abandoned, Flight, Timings
+from proxy.speech.plan import Plan
+from proxy.speech.schedule import Priority
+from synth.audio.encode import open_encoder
+from synth.audio.join import silence
+from synth.engine import EngineError
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """Where a reply came from."""
+
+    HIT = "hit"
+    """It was said before, in this format."""
+    MISS = "miss"
+    """It was made for this request."""
+    COLLAPSED = "collapsed"
+    """It was being made for another request already."""
+
+
+class Reply:
+    """What a listener gets: all of it at once, or chunks as they are made."""
+
+    def __init__(self, source: bytes | Flight, asked: Outcome) -> None:
+        self._source = source
+        self._asked = asked
+
+    async def begin(self) -> None:
+        """Wait until there is something to hear.
+
+        Raises:
+            EngineError: nothing of the reply could be made, and nothing was stored.
+        """
+        if isinstance(self._source, Flight):
+            await self._source.begin()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Where the reply comes from. Known for certain once it has begun."""
+        if isinstance(self._source, Flight) and self._source.from_cache:
+            return Outcome.HIT
+        return self._asked
+
+    @property
+    def timings(self) -> Timings:
+        return self._source.timings if isinstance(self._source, Flight) else Timings()
+
+    @property
+    def whole(self) -> bytes | None:
+        """The finished reply, where all of it is there."""
+        return self._source.whole if isinstance(self._source, Flight) else self._source
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The reply from its first byte, as it is made.
+
+        Raises:
+            EngineError: the rest of the reply could not be made. What came so far is not all.
+        """
+        if isinstance(self._source, bytes):
+            yield self._source
+            return
+        async for chunk in self._source.read():
+            yield chunk
+
+    async def finish(self) -> None:
+        """Wait until all of it is made. Raises as `chunks` does."""
+        async for _ in self.chunks():
+            pass
+
+
+class Speaker:
+    """Everything that has been said, and a voice for the rest."""
+
+    def __init__(self, cache: TieredCache, clips: Clips) -> None:
+        self._cache = cache
+        self._clips = clips
+        self._flights: dict[str, Flight] = {}
+        self._producers: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def listen(self, plan: Plan, priority: Priority = Priority.WAITING) -> Iterator[Reply]:
+        """Ask for a reply, for as long as the block lasts.
+
+        A reply that is in memory is there at once. Otherwise this joins whoever is making it, or
+        starts; nothing is awaited in between, so it is started once.
+        """
+        entry = self._cache.get_at_once(plan.key)
+        if entry is not None:
+            yield Reply(entry.payload, Outcome.HIT)
+            return
+        flight = self._flights.get(plan.key)
+        outcome = Outcome.MISS if flight is None else Outcome.COLLAPSED
+        if flight is None:
+            flight = self._start(plan, priority)
+        flight.readers += 1
+        try:
+            yield Reply(flight, outcome)
+        finally:
+            flight.readers -= 1
+
+    async def close(self) -> None:
+        """Stop making replies. Who still reads one gets an error, not a short reply."""
+        for producer in tuple(self._producers):
+            producer.cancel()
+        await asyncio.gather(*self._producers, return_exceptions=True)
+
+    def _start(self, plan: Plan, priority: Priority) -> Flight:
+        flight = Flight()
+        self._flights[plan.key] = flight
+        producer = asyncio.create_task(self._produce(flight, plan, priority))
+        self._producers.add(producer)
+        producer.add_done_callback(self._producers.discard)
+        return flight
+
+    async def _produce(self, flight: Flight, plan: Plan, priority: Priority) -> None:
+        try:
+            entry = await self._cache.get(plan.key)
+            if entry is not None:
+                flight.from_cache = True
+                flight.complete(entry.payload)
+            else:
+                await self._make(flight, plan, priority)
+        except EngineError as error:
+            flight.fail(error)
+        except asyncio.CancelledError:
+            flight.fail(EngineError("The server is shutting down."))
+            raise
+        except Exception as error:
+            logger.exception("could not make the reply %s…", plan.key[:12])
+            flight.fail(EngineError(f"The reply could not be made ({type(error).__name__})."))
+        finally:
+            # The reply is in memory before the flight goes: nobody falls between the two.
+            del self._flights[plan.key]
+
+    async def _make(self, flight: Flight, plan: Plan, priority: Priority) -> None:
+        encoder = open_encoder(plan.format)
+        for index, planned in enumerate(plan.clips):
+            if flight.readers == 0:
+                raise Abandoned("Everybody who listened has left.")
+            began_s = time.perf_counter()
+            ahead = [] if index else [later.segment for later in plan.clips[1:]]
+            turn = Priority.LISTENING if flight.begun else priority
+            found = await self._clips.get(planned, ahead, turn)
+            generated_s = time.perf_counter()
+            flight.timings.generation_ms += (generated_s - began_s) * 1000
+            chunk = await asyncio.to_thread(encoder.write, found.clip.pcm)
+            if planned.pause_s:
+                chunk += await asyncio.to_thread(encoder.write, silence(planned.pause_s))
+            last = index == len(plan.clips) - 1
+            finished = await asyncio.to_thread(encoder.finish) if last else None
+            flight.timings.encode_ms += (time.perf_counter() - generated_s) * 1000
+            if finished is None:
+                flight.append(chunk)
+            else:
+                # All in one step: who waited for the first chunk finds the reply complete. And
+                # before it is stored: nobody's audio waits for a disk.
+                flight.append(chunk + finished.tail)
+                flight.complete(finished.whole)
+                await self._cache.put(Entry(plan.key, finished.whole, {"clips": len(plan.clips)}))

@@ -1,0 +1,71 @@
+"""Bring text into the one form in which it is split, keyed and spoken."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import regex
+
+from synth.engine import CannotSay
+from synth.voices import Language
+
+# Emoji are decoration: a voice agent does not say "grinning face". Left alone are the characters
+# that Unicode counts among pictographs but people read aloud, and digits, which carry the Emoji
+# property because of keycaps.
+_EMOJI = regex.compile(
+    r"[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}--[©®™]]", regex.V1
+)
+
+# Invisible: variation selectors, keycap enclosures, tags, joiners, soft hyphens, direction marks.
+_INVISIBLE = regex.compile(r"[\p{Cf}\p{Variation_Selector}\u20e3]")
+
+# In Indic scripts the (non-)joiner is part of the spelling.
+_INVISIBLE_BUT_JOINERS = regex.compile(
+    r"[\p{Cf}\p{Variation_Selector}\u20e3--[\u200c\u200d]]", regex.V1
+)
+
+_LINE_BREAKS = regex.compile(r"[\r\n\v\f\x85\u2028\u2029]+")
+_BLANKS = regex.compile(r"[\p{Z}\p{Cc}]+")
+
+_SOUNDING = regex.compile(r"[\p{L}\p{N}\p{S}%&@]")
+
+_SCRIPTED = regex.compile(r"\p{L}")
+
+
+def normalise(text: str, language: Language) -> str:
+    """NFC, without emoji and invisible characters, blanks folded; lines kept apart by "\\n".
+
+    Idempotent. The result may be empty, or hold nothing to say: see `has_speech`.
+    """
+    text = unicodedata.normalize("NFC", text)
+    text = _EMOJI.sub(" ", text)
+    joiners_matter = "Devanagari" in language.scripts
+    text = (_INVISIBLE_BUT_JOINERS if joiners_matter else _INVISIBLE).sub("", text)
+    lines = (_BLANKS.sub(" ", line).strip() for line in _LINE_BREAKS.split(text))
+    # Removing what stood between a letter and its accent can leave them to be composed.
+    return unicodedata.normalize("NFC", "\n".join(line for line in lines if line))
+
+
+def has_speech(text: str) -> bool:
+    """Whether anything in the text could be said: `"..."` could not."""
+    return _SOUNDING.search(text) is not None
+
+
+def check_script(text: str, language: Language) -> None:
+    """Refuse letters that the language's G2P would spell out as "Chinese letter".
+
+    Raises:
+        CannotSay: names the first such letter.
+    """
+    readable = regex.compile(
+        "["
+        + "".join(rf"\p{{Script={name}}}" for name in (*language.scripts, "Common", "Inherited"))
+        + "]"
+    )
+    for match in _SCRIPTED.finditer(text):
+        if readable.match(match[0]) is None:
+            raise CannotSay(
+                f"{language.name} has no way to say {match[0]!r} "
+                f"({unicodedata.name(match[0], 'unnamed')}). "
+                "Spell it in the language's own script, or choose a voice of the language it is in."
+            )
