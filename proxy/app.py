@@ -42,7 +42,11 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     if settings.phrasebook.warm_at_start:
         books = read_all(settings.phrasebook.directory or shipped_directory())
 
-    planner = Planner(lambda: installed(settings.engine.weights, directory))
+    planner = Planner()
+
+    async def look_for_weights() -> None:
+        planner.weights = await asyncio.to_thread(installed, settings.engine.weights, directory)
+
     pool = EnginePool(
         EngineOptions(
             weights=settings.engine.weights,
@@ -53,7 +57,7 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
             pass_deadline_s=settings.engine.pass_deadline_s,
         ),
         engine_command,
-        on_ready=planner.forget_weights,
+        on_ready=look_for_weights,
     )
     disk = DiskTier(directory / "audio", settings.cache.disk_bytes)
     cache = TieredCache(MemoryTier(settings.cache.memory_bytes), disk)
@@ -63,6 +67,8 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
 
     async def lifetimes(app: web.Application) -> AsyncIterator[None]:
         await disk.open()
+        # Before the engine is up: what is cached can be served as soon as its key is known.
+        await look_for_weights()
         pool.start()
         warming = asyncio.create_task(_warm_when_ready(pool, books, planner, speaker))
         yield

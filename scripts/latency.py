@@ -37,11 +37,11 @@ what is measured:
                   random, so that a server that caches sentences has none of them
   repeated        the same text again
   first byte      from just before the request is sent to the first byte of the body
-  first audible   to the first sample over {AUDIBLE_AMPLITUDE} of full scale, as a listener gets it whose
-                  player starts with the first byte and plays the silence too: the later of the
-                  arrival of the bytes that hold the sample, and first byte + the sample's offset
-                  in the audio. Exact for pcm and wav; for compressed formats first byte + offset,
-                  a lower bound
+  first audible   to the first sample over {AUDIBLE_AMPLITUDE} of full scale, as heard by someone
+                  whose player starts with the first byte and plays the silence too: the
+                  later of the arrival of the bytes that hold the sample, and first byte + the
+                  sample's offset in the audio. Exact for pcm and wav; for compressed formats
+                  first byte + offset, a lower bound
   RTF             real-time factor: total time / duration of the audio
   health while    /health asked every 50 ms while the first cold text of 100 words is made
   synthesising

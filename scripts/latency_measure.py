@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from latency_answers import ServerInfo
-from latency_audio import Heard, Received, hear
+from latency_audio import Heard, MeasurementError, Received, hear
 from latency_client import Ask, Server, ask_health, describe, speak
 from latency_texts import LENGTHS, LONG, SHORT, Length, Texts
 
@@ -149,8 +149,9 @@ async def _speak_watched(
     try:
         due, late_s = server.clock(), 0.0
         while not speaking.done():
-            if (elapsed_s := await ask_health(server)) is not None:
-                taken_s.append(late_s + elapsed_s)
+            if (elapsed_s := await ask_health(server)) is None:
+                raise MeasurementError("/health answered before, and now it answers 404")
+            taken_s.append(late_s + elapsed_s)
             due += plan.health_interval_s
             # Before the wait, so that our own timer's delay is not put on the server's account.
             late_s = max(server.clock() - due, 0.0)

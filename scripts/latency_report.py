@@ -73,8 +73,9 @@ def document(report: Report) -> dict[str, Any]:
 def show(report: Report, console: Console) -> None:
     """Print the table and what stands around it."""
     run, ask, machine = report.run, report.plan.ask, report.machine
-    said = (run.info.name, run.info.version, run.info.device and f"on {run.info.device}")
-    server = " ".join(part for part in said if part) or "a server that does not say what it is"
+    named = run.info.name or "a server without a name"
+    said = (named, run.info.version, run.info.device and f"on {run.info.device}")
+    server = " ".join(part for part in said if part)
     console.print(f"{report.url}: {server}", highlight=False, markup=False)
     console.print(
         f"asked from {machine.cpu}, {machine.cores} cores; voice {ask.voice}, model {ask.model}, "
@@ -89,7 +90,9 @@ def show(report: Report, console: Console) -> None:
         console.print(
             _health_line("health while synthesising", run.health.synthesising_s), highlight=False
         )
+    console.print()
     console.print(_table(run))
+    console.print()
     for note in _notes(report):
         console.print(note, highlight=False)
 
@@ -108,18 +111,29 @@ def _groups(run: Run) -> Iterator[list[Measurement]]:
 
 
 def _table(run: Run) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("text")
-    for heading in ("words", "n"):
-        table.add_column(heading, justify="right")
-    for heading in ("first byte ms", "first audible ms", "total ms"):
-        table.add_column(f"{heading}\nmedian / worst", justify="right", no_wrap=True)
-    for heading in ("audio s", "RTF"):
-        table.add_column(heading, justify="right")
+    # Fits 80 columns with five-digit times.
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        caption="times: median / worst; audio and real-time factor: median",
+        caption_justify="left",
+    )
+    table.add_column("text", no_wrap=True)
+    for heading in (
+        "words",
+        "n",
+        "first\nbyte ms",
+        "first\naudible ms",
+        "total ms",
+        "audio\ns",
+        "RTF",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
     for group in _groups(run):
         real_time_factor = statistics.median(m.real_time_factor for m in group)
         table.add_row(
-            f"{group[0].length.name}, {_kind(group[0])}",
+            f"{group[0].length.name} {_kind(group[0])}",
             str(group[0].length.words),
             str(len(group)),
             _median_and_worst(m.first_byte_s for m in group),

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -74,10 +74,10 @@ class EnginePool:
         self,
         options: EngineOptions,
         command: Sequence[str] | None = None,
-        on_ready: Callable[[], None] = lambda: None,
+        on_ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`command` stands in for `options.command()`: any program that speaks `synth.wire`.
-        `on_ready` is called whenever a process has loaded the model."""
+        `on_ready` is awaited whenever a process has loaded the model, before it gets work."""
         self._options = options
         self._on_ready = on_ready
         self._command = tuple(command or options.command())
@@ -180,6 +180,8 @@ class EnginePool:
             try:
                 self.device = await process.wait_until_ready(self._options.start_deadline_s)
                 self._load_took_s = time.monotonic() - began_s
+                if self._on_ready is not None:
+                    await self._on_ready()
                 self._admit(process)
                 delay_s = 0.0
                 await process.wait()
@@ -199,7 +201,6 @@ class EnginePool:
         self._idle.put_nowait(process)
         self.state, self.problem = PoolState.READY, None
         self._started.set()
-        self._on_ready()
         logger.info("engine ready on %s in %.1f s", self.device, self._load_took_s)
 
     def _dismiss(self, process: _EngineProcess) -> None:

@@ -81,7 +81,9 @@ class Flight:
             while place < len(self._chunks):
                 place += 1
                 yield self._chunks[place - 1]
-            if self._state is FlightState.COMPLETE:
+            if self.whole is not None:
+                if not self._chunks:  # It was found finished, and never cut into chunks.
+                    yield self.whole
                 return
             if self._error is not None:
                 raise self._error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from proxy.cache.key import clip_key, rendition_key, seed_of
@@ -56,18 +55,14 @@ class Plan:
 
 
 class Planner:
-    """Plans replies for the weights that are installed."""
+    """Plans replies for the weights that are installed. Pure: no I/O, tens of microseconds."""
 
-    def __init__(self, find_weights: Callable[[], Weights | None]) -> None:
-        self._find_weights = find_weights
-        self._weights: Weights | None = None
-
-    def forget_weights(self) -> None:
-        """Look for the weights again: they may have been fetched, or replaced."""
-        self._weights = None
+    def __init__(self) -> None:
+        self.weights: Weights | None = None
+        """What clips are made with; None as long as nothing is installed."""
 
     def plan(self, wanted: Wanted) -> Plan:
-        """Takes tens of microseconds; does no I/O once the weights were found.
+        """What has to be said, in order.
 
         Raises:
             UnknownVoice, UnknownLanguage: see `synth.voices`.
@@ -103,8 +98,6 @@ class Planner:
         return Plan(whole, tuple(clips), FORMATS[wanted.format], str(chosen.blend))
 
     def _fingerprint(self, blend: Blend) -> tuple[str, ...]:
-        if self._weights is None:
-            self._weights = self._find_weights()
-        if self._weights is None:
+        if self.weights is None:
             raise EngineLoading("The model is still being fetched.", retry_after_s=10)
-        return fingerprint(self._weights, blend)
+        return fingerprint(self.weights, blend)

@@ -120,17 +120,28 @@ def _wav_header(data_bytes: int) -> bytes:
 
 
 class _Mp3Encoder:
-    """Variable bit rate through libsndfile and LAME.
+    """64 kbit/s through libsndfile and LAME.
 
-    LAME's first frame carries no audio but the length of the file, and is written again at the end.
-    Before that it says "one frame", and some decoders believe it: a stream goes without it.
+    LAME's first frame carries no audio but the true length, and is written again at the end. Before
+    that it says "one frame", and some decoders believe it: a stream goes without it. That is also
+    why the bit rate is constant: without that frame, decoders work the length out from the rate of
+    the next one, and libsndfile's own cuts the end off a stream of variable rate.
     """
+
+    _COMPRESSION_LEVEL = 0.63
+    """libsndfile's name for 64 kbit/s: 160 at 0.0, falling to 8 at 1.0."""
 
     def __init__(self) -> None:
         self._file = _Mp3File()
         self._sent = 0
         self._encoder = soundfile.SoundFile(
-            self._file, "w", samplerate=SAMPLE_RATE_HZ, channels=1, format="MP3"
+            self._file,
+            "w",
+            samplerate=SAMPLE_RATE_HZ,
+            channels=1,
+            format="MP3",
+            bitrate_mode="CONSTANT",
+            compression_level=self._COMPRESSION_LEVEL,
         )
 
     def write(self, pcm: Pcm) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 
 import regex
 
@@ -24,6 +25,13 @@ _INVISIBLE_BUT_JOINERS = regex.compile(
     r"[\p{Cf}\p{Variation_Selector}\u20e3--[\u200c\u200d]]", regex.V1
 )
 
+# Language models write Markdown, and G2P would read it out: "**now**" as "now asterisk". Marks go
+# where they hug a word from outside; in "2*3" or "snake_case" they are text.
+_EMPHASIS = regex.compile(
+    r"(?<![\p{L}\p{N}])(?:[*_`]{1,3}|~~)(?=\S)|(?<=\S)(?:[*_`]{1,3}|~~)(?![\p{L}\p{N}])"
+)
+_LINE_MARK = regex.compile(r"^(?:#{1,6}|[-*•–>])\s+")
+
 _LINE_BREAKS = regex.compile(r"[\r\n\v\f\x85\u2028\u2029]+")
 _BLANKS = regex.compile(r"[\p{Z}\p{Cc}]+")
 
@@ -33,7 +41,9 @@ _SCRIPTED = regex.compile(r"\p{L}")
 
 
 def normalise(text: str, language: Language) -> str:
-    """NFC, without emoji and invisible characters, blanks folded; lines kept apart by "\\n".
+    """NFC, without emoji, Markdown marks and invisible characters; blanks folded.
+
+    Lines are kept apart by "\\n".
 
     Idempotent. The result may be empty, or hold nothing to say: see `has_speech`.
     """
@@ -41,9 +51,16 @@ def normalise(text: str, language: Language) -> str:
     text = _EMOJI.sub(" ", text)
     joiners_matter = "Devanagari" in language.scripts
     text = (_INVISIBLE_BUT_JOINERS if joiners_matter else _INVISIBLE).sub("", text)
-    lines = (_BLANKS.sub(" ", line).strip() for line in _LINE_BREAKS.split(text))
+    lines = (_without_markdown(_BLANKS.sub(" ", line)) for line in _LINE_BREAKS.split(text))
     # Removing what stood between a letter and its accent can leave them to be composed.
     return unicodedata.normalize("NFC", "\n".join(line for line in lines if line))
+
+
+def _without_markdown(line: str) -> str:
+    """The line without the marks of headings, lists, quotes and emphasis, however deep."""
+    while (shorter := _EMPHASIS.sub("", _LINE_MARK.sub("", line.strip()))) != line:
+        line = shorter
+    return line
 
 
 def has_speech(text: str) -> bool:
@@ -57,15 +74,17 @@ def check_script(text: str, language: Language) -> None:
     Raises:
         CannotSay: names the first such letter.
     """
-    readable = regex.compile(
-        "["
-        + "".join(rf"\p{{Script={name}}}" for name in (*language.scripts, "Common", "Inherited"))
-        + "]"
-    )
     for match in _SCRIPTED.finditer(text):
-        if readable.match(match[0]) is None:
+        if _letters_of(language.scripts).match(match[0]) is None:
             raise CannotSay(
                 f"{language.name} has no way to say {match[0]!r} "
                 f"({unicodedata.name(match[0], 'unnamed')}). "
                 "Spell it in the language's own script, or choose a voice of the language it is in."
             )
+
+
+@cache
+def _letters_of(scripts: tuple[str, ...]) -> regex.Pattern[str]:
+    return regex.compile(
+        "[" + "".join(rf"\p{{Script={name}}}" for name in (*scripts, "Common", "Inherited")) + "]"
+    )
