@@ -76,13 +76,14 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(settings: Settings) -> int:
     from proxy.phrasebook.book import PhrasebookError
     from proxy.serve import serve
+    from synth.weights import WeightsError
 
     logging.basicConfig(
         level=settings.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
         serve(settings)
-    except PhrasebookError as error:
+    except (PhrasebookError, WeightsError) as error:
         return _say(str(error), EXIT_USAGE)
     except OSError as error:
         return _say(f"cannot serve: {error.strerror or error}", EXIT_FAILED)

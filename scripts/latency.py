@@ -43,8 +43,8 @@ what is measured:
                   sample's offset in the audio. Exact for pcm and wav; for compressed formats
                   first byte + offset, a lower bound
   RTF             real-time factor: total time / duration of the audio
-  health while    /health asked every 50 ms while the first cold text of 100 words is made
-  synthesising
+  health          /health asked every 50 ms: 20 times with nothing else to do, and while the
+                  first cold text of 100 words is made
 
 Times hold this client's own share, some tenths of a millisecond a request. A first text is said
 and not counted. 503 with Retry-After is waited out and not counted either.

@@ -81,11 +81,11 @@ async def measure(server: Server, plan: Plan, say: Callable[[str], None]) -> Run
     say("warming up")
     warm_up = _note(await speak(server, plan.ask, texts.make(SHORT)), plan, SHORT)
     say("asking for health")
-    idle_s = await _idle_health(server)
+    idle_s = await _idle_health(server, plan.health_interval_s)
     synthesising_s: tuple[float, ...] = ()
     measurements: list[Measurement] = []
     for length in LENGTHS:
-        say(f"{length.name}: {plan.repeats} new texts, each said {1 + plan.repeats} times")
+        say(f"{length.name}: {plan.repeats} x cold, {plan.repeats**2} x repeated")
         for index in range(plan.repeats):
             text = texts.make(length)
             watched = length is LONG and index == 0 and bool(idle_s)
@@ -125,10 +125,15 @@ def _note(
     )
 
 
-async def _idle_health(server: Server) -> tuple[float, ...]:
-    """Empty when the server has no `/health`."""
+async def _idle_health(server: Server, interval_s: float) -> tuple[float, ...]:
+    """Empty when the server has no `/health`.
+
+    Paced like the asks during a synthesis: back to back, processors that do not get to idle
+    answer several times sooner, and the difference would look like the synthesis's doing.
+    """
     taken_s: list[float] = []
     for _ in range(IDLE_HEALTH_ASKS):
+        await asyncio.sleep(interval_s)
         if (elapsed_s := await ask_health(server)) is None:
             return ()
         taken_s.append(elapsed_s)

@@ -28,11 +28,12 @@ _PACKAGES = (
 
 
 @cache
-def _versions() -> tuple[str, ...]:
+def package_versions() -> tuple[str, ...]:
+    """Of the packages that shape the sound. Reads files the first time: not for the event loop."""
     return tuple(f"{package}=={version(package)}" for package in _PACKAGES)
 
 
 def fingerprint(weights: Weights, blend: Blend) -> tuple[str, ...]:
     """Everything but the segment that a clip's samples depend on, as canonical fields."""
     voices = (f"{name}:{weights.voice_sha256(name)}" for name in blend.voices)
-    return (ENGINE_VERSION, weights.model_sha256, *voices, *_versions())
+    return (ENGINE_VERSION, weights.model_sha256, *voices, *package_versions())

@@ -448,13 +448,14 @@ def test_what_is_no_http_address_is_refused(given: str) -> None:
         api_url(given)
 
 
-async def run_against(server: Server, plan: Plan) -> Run:
+async def run_against(server: Server, repeats: int = 1) -> Run:
+    plan = Plan(ASK, repeats=repeats, seed=1, health_interval_s=0.001)
     return await measure(server, plan, lambda _line: None)
 
 
 async def test_a_run_says_every_text_cold_once_and_then_repeats_it(start: Start) -> None:
     scripted = Scripted([says(pcm(240, 240))], [well])
-    run = await run_against(await start(scripted), Plan(ASK, repeats=2, seed=1))
+    run = await run_against(await start(scripted), repeats=2)
     warm_up, *inputs = [str(fields["input"]) for fields in scripted.spoken]
     assert warm_up not in inputs
     assert [len(set(inputs[i : i + 3])) for i in range(0, 18, 3)] == [1] * 6
@@ -477,8 +478,7 @@ async def test_health_is_asked_while_the_first_long_text_is_made(start: Start) -
 
     watched: list[bool] = []
     scripted.answers.append(answer)
-    plan = Plan(ASK, repeats=2, seed=1, health_interval_s=0.001)
-    run = await run_against(await start(scripted), plan)
+    run = await run_against(await start(scripted), repeats=2)
     assert run.health is not None
     assert len(run.health.idle_s) == IDLE_HEALTH_ASKS
     assert len(run.health.synthesising_s) >= 5
@@ -488,7 +488,7 @@ async def test_health_is_asked_while_the_first_long_text_is_made(start: Start) -
 
 async def test_a_server_without_health_is_measured_all_the_same(start: Start) -> None:
     scripted = Scripted([says(pcm(240, 240))], [refuses(404)])
-    run = await run_against(await start(scripted), Plan(ASK, repeats=1, seed=1))
+    run = await run_against(await start(scripted))
     assert run.health is None
     report = report_of(run)
     assert document(report)["health"] is None
@@ -512,7 +512,7 @@ async def test_the_json_holds_every_measurement_and_the_medians(start: Start) ->
         return web.json_response({"name": "kokoro-edge", "version": "0.1"})
 
     scripted = Scripted([says(pcm(240, 240))], [well], root)
-    run = await run_against(await start(scripted), Plan(ASK, repeats=1, seed=1))
+    run = await run_against(await start(scripted))
     found = json.loads(json.dumps(document(report_of(run))))
     assert found["server"] == {"name": "kokoro-edge", "version": "0.1", "device": "cpu"}
     assert found["machine"] == {"cpu": "Some CPU", "cores": 2}
@@ -535,7 +535,7 @@ async def test_the_json_holds_every_measurement_and_the_medians(start: Start) ->
 
 async def test_the_table_has_a_row_for_each_length_cold_and_repeated(start: Start) -> None:
     scripted = Scripted([says(pcm(240, 240))], [well])
-    run = await run_against(await start(scripted), Plan(ASK, repeats=1, seed=1))
+    run = await run_against(await start(scripted))
     table = shown(report_of(run), width=80)
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
     for length in LENGTHS:
