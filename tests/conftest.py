@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from synth import weights
+
+_MEASURED = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +22,18 @@ def cache_dir() -> Path:
 def real_weights(cache_dir: Path) -> weights.Weights:
     """The real weights of Kokoro-82M."""
     return weights.fetch("auto", cache_dir)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Tell a figure to whoever reads the end of the run."""
+    return request.config.stash.setdefault(_MEASURED, []).append
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if lines := config.stash.get(_MEASURED, []):
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -15,16 +15,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import latency
 import numpy as np
 import pytest
 import soundfile
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from rich.console import Console
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-
-import latency
 from latency_answers import ServerInfo, error_message, retry_after_s, server_info
 from latency_audio import Arrival, MeasurementError, Received, hear
 from latency_client import (
@@ -40,6 +36,7 @@ from latency_client import (
 from latency_measure import IDLE_HEALTH_ASKS, Plan, Run, measure
 from latency_report import Machine, Report, document, milliseconds, show
 from latency_texts import LENGTHS, LONG, Length, Texts
+from rich.console import Console
 
 RATE_HZ = 24_000
 ASK = Ask("kokoro", "af_bella", "pcm")

@@ -25,6 +25,8 @@ _LEAD_PAD_S = 0.010
 _TAIL_PAD_S = 0.040
 _MAX_LEAD_S = 0.050
 """From the cut to the first audible sample, at the voice's own pace."""
+_MAX_TAIL_S = 0.120
+"""From the last audible sample to the cut: some voices breathe out for longer than that."""
 _FADE_S = 0.004
 
 # A tick is a faint, short sound of the model's own, a good while away from any speech. Seen at the
@@ -49,9 +51,11 @@ def trim(samples: Samples, speed: float = 1.0) -> Trimmed:
     """
     start, end = _speech(samples)
     audible = start + int(np.argmax(np.abs(samples[start:end]) > AUDIBLE))
-    longest_lead = _samples(_MAX_LEAD_S / min(speed, 1.0))
+    audible_end = end - int(np.argmax(np.abs(samples[start:end][::-1]) > AUDIBLE))
+    slowness = 1 / min(speed, 1.0)
+    longest_lead, longest_tail = _samples(_MAX_LEAD_S * slowness), _samples(_MAX_TAIL_S * slowness)
     start = max(start - _samples(_LEAD_PAD_S), audible - longest_lead, 0)
-    end = min(end + _samples(_TAIL_PAD_S), len(samples))
+    end = min(end + _samples(_TAIL_PAD_S), audible_end + longest_tail, len(samples))
     return Trimmed(_faded(samples[start:end]), start / SAMPLE_RATE_HZ)
 
 
