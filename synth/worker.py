@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -66,6 +67,8 @@ def _parse_options() -> argparse.Namespace:
 
 def _load(options: argparse.Namespace, answers: BinaryIO) -> Kokoro:
     """Fetch what is missing and load the model; tell the parent how it went."""
+    # torch deprecates what kokoro is built with; no operator can do anything about it.
+    warnings.filterwarnings("ignore", module=r"torch\.nn\.")
     try:
         from synth.kokoro import Kokoro  # torch: seconds, and none of the parent's business
         from synth.weights import fetch

@@ -47,7 +47,7 @@ class Clips:
         if task is None:
             task = asyncio.create_task(self._find(planned, ahead, priority))
             self._under_way[planned.key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(planned.key))
+            task.add_done_callback(lambda done: self._land(planned.key, done))
         # Shielded: whoever waits may leave, and the others still want the clip.
         return await asyncio.shield(task)
 
@@ -57,6 +57,11 @@ class Clips:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _land(self, key: str, task: asyncio.Task[FoundClip]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # Whoever asked has it; where all of them left, nobody misses it.
 
     async def _find(
         self, planned: PlannedClip, ahead: Sequence[Segment], priority: Priority

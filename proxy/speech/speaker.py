@@ -18,6 +18,7 @@ from proxy.speech.schedule import Priority
 from synth.audio.encode import open_encoder
 from synth.audio.join import silence
 from synth.engine import EngineError
+from synth.text.normalise import is_plain
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +148,20 @@ class Speaker:
             # The reply is in memory before the flight goes: nobody falls between the two.
             del self._flights[plan.key]
 
+    async def _make_sure_it_can_be_said(self, plan: Plan, priority: Priority) -> None:
+        """Have the engine look at everything that is not cached, before the first byte is sent.
+
+        The engine checks a reply's later segments with the first one that it makes. Where the
+        beginning is cached, that would come too late to refuse the reply.
+        """
+        for index, planned in enumerate(plan.clips):
+            ahead = [later.segment for later in plan.clips[index + 1 :]]
+            if not (await self._clips.get(planned, ahead, priority)).cached:
+                return
+
     async def _make(self, flight: Flight, plan: Plan, priority: Priority) -> None:
+        if not all(is_plain(planned.segment.text) for planned in plan.clips):
+            await self._make_sure_it_can_be_said(plan, priority)
         encoder = open_encoder(plan.format)
         for index, planned in enumerate(plan.clips):
             if flight.readers == 0:

@@ -30,7 +30,11 @@ _INVISIBLE_BUT_JOINERS = regex.compile(
 _EMPHASIS = regex.compile(
     r"(?<![\p{L}\p{N}])(?:[*_`]{1,3}|~~)(?=\S)|(?<=\S)(?:[*_`]{1,3}|~~)(?![\p{L}\p{N}])"
 )
+# A link is said by its text. Phonemes and stress in brackets are misaki's own syntax, and are kept.
+_LINK = regex.compile(r"\[([^\[\]]+)\]\((?![/#]|[+-]?[\d.]+\))[^()\s]*\)")
 _LINE_MARK = regex.compile(r"^(?:#{1,6}|[-*•–>])\s+")
+
+_PLAIN = regex.compile(r"[A-Za-z\u00c0-\u017f\p{Devanagari}\d\s.,;:!?…'’‘\"“”()/%&@$€\-–—¿¡।]*")
 
 _LINE_BREAKS = regex.compile(r"[\r\n\v\f\x85\u2028\u2029]+")
 _BLANKS = regex.compile(r"[\p{Z}\p{Cc}]+")
@@ -57,15 +61,27 @@ def normalise(text: str, language: Language) -> str:
 
 
 def _without_markdown(line: str) -> str:
-    """The line without the marks of headings, lists, quotes and emphasis, however deep."""
-    while (shorter := _EMPHASIS.sub("", _LINE_MARK.sub("", line.strip()))) != line:
+    """The line without the marks of headings, lists, quotes, links and emphasis, however deep."""
+    while True:
+        shorter = _LINK.sub(r"\1", _LINE_MARK.sub("", line.strip()))
+        shorter = _EMPHASIS.sub("", shorter)
+        if shorter == line:
+            return line
         line = shorter
-    return line
 
 
 def has_speech(text: str) -> bool:
     """Whether anything in the text could be said: `"..."` could not."""
     return _SOUNDING.search(text) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Whether G2P is certain to have a sound for everything in the text.
+
+    Plain are everyday letters, digits and punctuation. Anything else may still be sayable; only G2P
+    can tell, and it runs in the engine's process.
+    """
+    return _PLAIN.fullmatch(text) is not None
 
 
 def check_script(text: str, language: Language) -> None:

@@ -1,0 +1,50 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.settings import Option, options
+from synth.audio.encode import FORMATS
+from synth.voices import LANGUAGES
+
+ROOT = Path(__file__).parents[1]
+
+
+def _row(option: Option) -> str:
+    match option.default:
+        case Path():
+            default = "the user's cache directory"
+        case bool() | None:
+            default = f"`{str(option.default).lower()}`"
+        case _:
+            default = f"`{option.default}`"
+    return f"| `{option.key}` | {default} | {option.help} |"
+
+
+@pytest.mark.parametrize("option", options(), ids=lambda option: option.key)
+def test_every_setting_stands_in_the_settings_page_with_its_default_and_its_help(
+    option: Option,
+) -> None:
+    assert _row(option) in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+def test_the_settings_page_has_no_setting_that_is_gone() -> None:
+    rows = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").splitlines()
+    assert {row for row in rows if row.startswith("| `")} == {_row(option) for option in options()}
+
+
+def test_the_readme_names_every_format_and_language() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in readme for name in FORMATS)
+    assert all(f"`{code}`" in readme for code in LANGUAGES)
+
+
+def test_every_link_of_the_readme_into_the_repository_leads_somewhere() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [part.split(")")[0] for part in readme.split("](")[1:]]
+    inside = [target for target in targets if not target.startswith(("http", "/"))]
+    assert inside
+    assert [target for target in inside if not (ROOT / target).exists()] == []
