@@ -64,7 +64,7 @@ LANGUAGES: dict[str, Language] = {
             "Japanese",
             ("Han", "Hiragana", "Katakana", *_LATIN),
             extra="ja",
-            needs=("pyopenjtalk",),
+            needs=("fugashi", "pyopenjtalk", "unidic_lite"),
         ),
         Language("p", "pt-br", "Brazilian Portuguese", _LATIN),
         Language(
