@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from synth import wire
-from synth.engine import Clip, EngineDied, EngineLoading, Segment
+from synth.engine import Clip, EngineDied, EngineLoading, EngineUnavailable, Segment
 
 logger = logging.getLogger(__name__)
 
 _FIRST_LOAD_GUESS_S = 15.0
 _MAX_RESTART_DELAY_S = 30.0
-_KILL_DEADLINE_S = 5.0
+_OWN_END_DEADLINE_S = 1.0
+_END_DEADLINE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,15 @@ class EnginePool:
         self._options = options
         self._on_ready = on_ready
         self._command = tuple(command or options.command())
-        self._idle: asyncio.Queue[_EngineProcess] = asyncio.Queue()
+        # None in the queue says that the pool is closed, and is always put back.
+        self._idle: asyncio.Queue[_EngineProcess | None] = asyncio.Queue()
         self._live: set[_EngineProcess] = set()
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._started = asyncio.Event()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._jobs: set[asyncio.Task[Clip]] = set()
+        self._up = asyncio.Event()
+        self._closed = False
         self._load_began_s = 0.0
         self._load_took_s = _FIRST_LOAD_GUESS_S
-        self.state = PoolState.LOADING
         self.device: str | None = None
         """`cpu` or `cuda`, once known."""
         self.problem: str | None = None
@@ -96,9 +100,10 @@ class EnginePool:
         """How often a process was started in place of another."""
 
     @property
-    def processes(self) -> int:
-        """How many segments can be made at a time."""
-        return self._options.processes
+    def state(self) -> PoolState:
+        if self._live:
+            return PoolState.READY
+        return PoolState.FAILED if self.problem else PoolState.LOADING
 
     def pids(self) -> tuple[int, ...]:
         """The process ids of the engines that are up."""
@@ -106,18 +111,21 @@ class EnginePool:
 
     def start(self) -> None:
         self._load_began_s = time.monotonic()
-        for _ in range(self._options.processes):
-            self._own(asyncio.create_task(self._keep_running()))
+        self._keepers = [
+            asyncio.create_task(self._keep_running()) for _ in range(self._options.processes)
+        ]
 
     async def close(self) -> None:
-        """End every process and wait until it has ended."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End every process and wait until it has ended. Who waits for a clip gets an error."""
+        self._closed = True
+        self._idle.put_nowait(None)
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, *self._jobs, return_exceptions=True)
 
     async def wait_until_ready(self) -> None:
         """Wait until a process has loaded the model, however long that takes."""
-        await self._started.wait()
+        await self._up.wait()
 
     def retry_after_s(self) -> float:
         """When a process should be up, by how long loading took the last time."""
@@ -126,7 +134,7 @@ class EnginePool:
 
     async def synthesize(self, segment: Segment, ahead: Sequence[Segment] = ()) -> Clip:
         if not self._live:
-            raise EngineLoading(self._why_not(), self.retry_after_s())
+            raise self._not_up()
         deadline_s = self._options.pass_deadline_s / min(segment.speed, 1.0)
         request = wire.pack(
             {
@@ -137,13 +145,14 @@ class EnginePool:
         for _ in range(2):
             process = await self._take()
             job = asyncio.create_task(self._run(process, request, deadline_s))
-            self._own(job)
+            self._jobs.add(job)
+            job.add_done_callback(self._finished)
             try:
                 # Shielded: whoever waits may leave, but the process must finish its answer before
                 # it can be given other work.
                 return await asyncio.shield(job)
-            except _ProcessEnded:
-                logger.warning("engine process %d ended while it worked", process.pid)
+            except _ProcessEnded as problem:
+                logger.warning("engine process %d failed at its work: %s", process.pid, problem)
         raise EngineDied("The engine failed twice on this text.", self.retry_after_s())
 
     async def _run(self, process: _EngineProcess, request: bytes, deadline_s: float) -> Clip:
@@ -158,66 +167,73 @@ class EnginePool:
         """Wait for a process that has nothing to do."""
         try:
             async with asyncio.timeout(self._options.start_deadline_s):
-                while (process := await self._idle.get()).ended:
-                    pass
-                return process
+                while True:
+                    process = await self._idle.get()
+                    if process is None:
+                        self._idle.put_nowait(None)
+                        raise self._not_up()
+                    if not process.ended:
+                        return process
         except TimeoutError:
-            raise EngineLoading(self._why_not(), self.retry_after_s()) from None
+            raise self._not_up() from None
 
-    def _why_not(self) -> str:
+    def _not_up(self) -> EngineUnavailable:
+        if self._closed:
+            return EngineUnavailable("The server is shutting down.", retry_after_s=1)
+        message = "The engine is still loading. What is cached is served meanwhile."
         if self.problem:
-            return f"The engine could not start: {self.problem} It is being tried again."
-        return "The engine is still loading. What is cached is served meanwhile."
+            message = f"The engine could not start and is tried again. It said: {self.problem}"
+        return EngineLoading(message, self.retry_after_s())
 
     async def _keep_running(self) -> None:
         """Keep one process running, for as long as the pool is open."""
         delay_s = 0.0
         while True:
-            began_s = time.monotonic()
-            if not self._live:
-                self._load_began_s = began_s
-            process = await _EngineProcess.spawn(self._command)
             try:
-                self.device = await process.wait_until_ready(self._options.start_deadline_s)
-                self._load_took_s = time.monotonic() - began_s
-                if self._on_ready is not None:
-                    await self._on_ready()
-                self._admit(process)
+                await self._run_one()
                 delay_s = 0.0
-                await process.wait()
-                logger.error("engine process %d ended; starting another", process.pid)
-            except _ProcessEnded as problem:
-                self.state, self.problem = PoolState.FAILED, str(problem)
+            except Exception as problem:
+                # Whatever it was, a pool without this loop would refuse everything for good.
+                self.problem = str(problem) or type(problem).__name__
                 delay_s = min(_MAX_RESTART_DELAY_S, max(1.0, delay_s * 2))
                 logger.error("engine did not start, trying again in %.0f s: %s", delay_s, problem)
-            finally:
-                self._dismiss(process)
-                await process.end()
             self.restarts += 1
             await asyncio.sleep(delay_s)
+
+    async def _run_one(self) -> None:
+        """Start a process and wait until it ends. Raises what kept it from starting."""
+        began_s = time.monotonic()
+        if not self._live:
+            self._load_began_s = began_s
+        process = await _EngineProcess.spawn(self._command)
+        try:
+            self.device = await process.wait_until_ready(self._options.start_deadline_s)
+            if self._on_ready is not None:
+                await self._on_ready()
+            self._load_took_s = time.monotonic() - began_s
+            self._admit(process)
+            await process.wait()
+            logger.error("engine process %d ended; starting another", process.pid)
+        finally:
+            self._dismiss(process)
+            await process.end()
 
     def _admit(self, process: _EngineProcess) -> None:
         self._live.add(process)
         self._idle.put_nowait(process)
-        self.state, self.problem = PoolState.READY, None
-        self._started.set()
+        self.problem = None
+        self._up.set()
         logger.info("engine ready on %s in %.1f s", self.device, self._load_took_s)
 
     def _dismiss(self, process: _EngineProcess) -> None:
-        if process in self._live:
-            self._live.discard(process)
-            if not self._live:
-                self.state = PoolState.LOADING
-                self._started.clear()
+        self._live.discard(process)
+        if not self._live:
+            self._up.clear()
 
-    def _own(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._disown)
-
-    def _disown(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # Whoever awaits the task has it, or has left: either way it is seen.
+    def _finished(self, job: asyncio.Task[Clip]) -> None:
+        self._jobs.discard(job)
+        if not job.cancelled():
+            job.exception()  # Whoever waits for the job has it, or has left.
 
 
 class _EngineProcess:
@@ -244,33 +260,22 @@ class _EngineProcess:
 
     async def wait_until_ready(self, deadline_s: float) -> str:
         """Returns the device that the model is on."""
-        header, _ = await self._read(deadline_s)
+        async with self._talk(deadline_s):
+            header, _ = await wire.read_async(self._stdout)
         if header.get("event") != "ready":
-            raise _ProcessEnded(header.get("message", "it answered in an unknown way."))
+            raise _ProcessEnded(header.get("message", "it answered in an unknown way"))
         return str(header["device"])
 
     async def ask(self, request: bytes, deadline_s: float) -> tuple[wire.Header, bytes]:
         """Send a request and read its answer. `deadline_s` begins anew at every sign of life."""
-        try:
+        async with self._talk(deadline_s):
             self._stdin.write(request)
             await self._stdin.drain()
-        except ConnectionError:
-            raise _ProcessEnded("its pipe is closed.") from None
         while True:
-            header, body = await self._read(deadline_s)
+            async with self._talk(deadline_s):
+                header, body = await wire.read_async(self._stdout)
             if header.get("event") != "alive":
                 return header, body
-
-    async def _read(self, deadline_s: float) -> tuple[wire.Header, bytes]:
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await wire.read_async(self._stdout)
-        except TimeoutError:
-            await self.end()
-            raise _ProcessEnded(f"it did not answer within {deadline_s:.0f} s.") from None
-        except (asyncio.IncompleteReadError, ConnectionError):
-            await self.end()
-            raise _ProcessEnded(f"it ended with status {self._process.returncode}.") from None
 
     async def wait(self) -> None:
         await self._process.wait()
@@ -278,9 +283,24 @@ class _EngineProcess:
     async def end(self) -> None:
         """Make sure that the process has ended."""
         if not self.ended:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-            except ProcessLookupError:
-                pass
-        async with asyncio.timeout(_KILL_DEADLINE_S):
+        async with asyncio.timeout(_END_DEADLINE_S):
             await self._process.wait()
+
+    @asynccontextmanager
+    async def _talk(self, deadline_s: float) -> AsyncIterator[None]:
+        """Turn whatever goes wrong on the pipe into `_ProcessEnded`, and make that true."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                yield
+        except TimeoutError:
+            await self.end()
+            raise _ProcessEnded(f"it did not answer within {deadline_s:.0f} s") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            # Its pipe is closed, so it is about to end; its own status is worth waiting for.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_OWN_END_DEADLINE_S):
+                    await self._process.wait()
+            await self.end()
+            raise _ProcessEnded(f"it ended with status {self._process.returncode}") from None

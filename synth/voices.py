@@ -18,6 +18,9 @@ DEFAULT_VOICE = "af_bella"
 
 MAX_BLENDED_VOICES = 8
 
+_MAX_WEIGHT = 999_999_999
+"""In lowest terms, so that `parse_voice` reads every canonical spelling back."""
+
 
 class UnknownVoice(ValueError):
     """The voice named is none of ours, or the blend cannot be read."""
@@ -149,7 +152,7 @@ class ChosenVoice:
     """That of the voice named first."""
 
 
-_PART = re.compile(r"\s*(?P<name>[^()+\s]+)\s*(?:\(\s*(?P<weight>\d{1,4}(?:\.\d{1,4})?)\s*\))?\s*")
+_PART = re.compile(r"\s*(?P<name>[^()+\s]+)\s*(?:\(\s*(?P<weight>\d{1,9}(?:\.\d{1,4})?)\s*\))?\s*")
 
 
 @lru_cache(maxsize=1024)
@@ -179,7 +182,10 @@ def parse_voice(spec: str) -> ChosenVoice:
         if weight <= 0:
             raise UnknownVoice(f"The weight of {name} in a blend must be above 0.")
         weights[name] = weights.get(name, Fraction(0)) + weight
-    return ChosenVoice(_lowest_terms(weights), VOICES[next(iter(weights))].language)
+    blend = _lowest_terms(weights)
+    if max(weight for _, weight in blend.parts) > _MAX_WEIGHT:
+        raise UnknownVoice("The weights of this blend are too far apart. Write simpler ones.")
+    return ChosenVoice(blend, VOICES[next(iter(weights))].language)
 
 
 def parse_language(code: str) -> Language:

@@ -62,8 +62,8 @@ def trim(samples: Samples, speed: float = 1.0) -> Trimmed:
 def _speech(samples: Samples) -> tuple[int, int]:
     """Where the first sound begins and the last one ends, ticks not counted."""
     frame = _samples(_FRAME_S)
-    whole = len(samples) // frame * frame
-    peaks = np.abs(samples[:whole]).reshape(-1, frame).max(axis=1, initial=0.0)
+    whole_frames = np.pad(np.abs(samples), (0, -len(samples) % frame))
+    peaks = whole_frames.reshape(-1, frame).max(axis=1, initial=0.0)
     runs = _runs(peaks > _FAINT)
     for last in (False, True):
         while len(runs) > 1 and _is_tick(peaks, runs, last):
@@ -73,7 +73,8 @@ def _speech(samples: Samples) -> tuple[int, int]:
     (first_frame, _), (_, end_frame) = runs[0], runs[-1]
     first = first_frame * frame
     # To the sample: a frame is as long as the pad in front of it.
-    return first + int(np.argmax(np.abs(samples[first:]) > _FAINT)), end_frame * frame
+    onset = first + int(np.argmax(np.abs(samples[first:]) > _FAINT))
+    return onset, min(end_frame * frame, len(samples))
 
 
 def _is_tick(peaks: Samples, runs: list[tuple[int, int]], last: bool) -> bool:

