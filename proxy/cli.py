@@ -98,7 +98,9 @@ def _fetch(settings: Settings) -> int:
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console) as bar:
+    # Without a terminal the steps are told line by line, and no bar is drawn.
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as bar:
         task = bar.add_task("weights", total=None)
 
         def report(step: weights.Progress) -> None:
@@ -122,6 +124,7 @@ def _fetch(settings: Settings) -> int:
 
 def _voices(settings: Settings) -> int:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from synth import weights
@@ -135,12 +138,13 @@ def _voices(settings: Settings) -> int:
     table = Table("voice", "name", "accent", "gender", "lang_code", "here")
     for voice in VOICES.values():
         if not voice.language.installed():
-            state = f"needs kokoro-edge[{voice.language.extra}]"
+            # Escaped: rich takes what stands in brackets for a style.
+            state = escape(f"needs kokoro-edge[{voice.language.extra}]")
         else:
             state = "yes" if voice.name in here else "no: run kokoro-edge fetch"
         name = f"{voice.name} (default)" if voice.name == DEFAULT_VOICE else voice.name
         table.add_row(name, voice.title, voice.accent, voice.gender, voice.language.code, state)
-    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     return 0
 
 

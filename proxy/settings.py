@@ -201,8 +201,11 @@ def _environment_layers(
 ) -> list[tuple[str, dict[str, object]]]:
     keys = {option.variable: option.key for option in known.values()}
     layers: list[tuple[str, dict[str, object]]] = []
+    links = _service_links(environment)
     for variable, value in environment.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        if variable.startswith(links):
             continue
         if variable not in keys:
             raise SettingsError(
@@ -210,6 +213,17 @@ def _environment_layers(
             )
         layers.append((variable, {keys[variable]: value}))
     return layers
+
+
+def _service_links(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """How the variables begin that Kubernetes puts into every container for a Service called
+    `kokoro-edge` or `kokoro-edge-anything`: `..._PORT=tcp://10.0.0.1:8000` and more like it."""
+    stems = [
+        variable.removesuffix("PORT")
+        for variable, value in environment.items()
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable.endswith("_PORT") and "://" in value
+    ]
+    return tuple(stem + part for stem in stems for part in ("PORT", "SERVICE_"))
 
 
 def _checked(values: Mapping[str, object], origins: Mapping[str, str]) -> Settings:

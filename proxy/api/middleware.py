@@ -18,6 +18,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID = web.RequestKey("request_id", str)
 
+_PROBED = ("/health",)
+"""Asked by machines every few seconds: not worth a line each."""
+
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -30,7 +33,8 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
     response = await handler(request)
     if not response.prepared:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
-    logger.info(
+    logger.log(
+        logging.DEBUG if request.path in _PROBED else logging.INFO,
         "%s %s %d %.1f ms id=%s",
         request.method,
         request.path,

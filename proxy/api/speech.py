@@ -7,6 +7,7 @@ import time
 
 from aiohttp import web
 
+from proxy.api.errors import BadRequest
 from proxy.api.middleware import REQUEST_ID
 from proxy.api.schema import parse
 from proxy.speech.plan import Plan, Planner
@@ -35,7 +36,7 @@ class SpeechApi:
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
         began_s = time.perf_counter()
-        wanted = parse(await request.read()).wanted()
+        wanted = parse(await _body(request)).wanted()
         plan = self._planner.plan(wanted)
         logger.debug("request %s says %r", request[REQUEST_ID], wanted.text)
         with self._speaker.listen(plan) as reply:
@@ -44,6 +45,13 @@ class SpeechApi:
             if reply.whole is not None:
                 return web.Response(body=reply.whole, headers=headers)
             return await _stream(request, reply, headers)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.RequestPayloadError:
+        raise BadRequest("The body is not encoded as its headers say.") from None
 
 
 def _headers(request: web.Request, plan: Plan, reply: Reply, began_s: float) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,10 @@ from proxy.cache.entry import CorruptEntry, Entry, pack, unpack
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_LOCK_WAIT_S = 1.0
+"""For somebody else who has the database locked. diskcache's own default is a minute, during which
+every hit on disk would wait."""
 
 
 class _BytesOnlyDisk(diskcache.Disk):  # type: ignore[misc]
@@ -33,7 +39,10 @@ class _BytesOnlyDisk(diskcache.Disk):  # type: ignore[misc]
             raise CorruptEntry("it is a pickle")
         if filename is not None and not self._is_inside(filename):
             raise CorruptEntry("its file lies outside of the cache")
-        return super().fetch(mode, filename, value, read)
+        data = super().fetch(mode, filename, value, read)
+        if not isinstance(data, bytes):
+            raise CorruptEntry("it is not bytes")
+        return data
 
     def remove(self, file_path: str) -> None:
         if self._is_inside(file_path):
@@ -58,12 +67,16 @@ class DiskTier:
         self._cache: diskcache.Cache | None = None
 
     async def open(self) -> None:
-        """Raises OSError where the directory cannot be made or written to."""
+        """Open the directory; one whose database is damaged is set aside, and an empty one made.
+
+        Raises:
+            OSError: the directory cannot be made or written to.
+        """
         await self._do(self._open)
 
     async def close(self) -> None:
         await self._do(self._close)
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False)  # It has nothing left to do, and joining it would block.
 
     async def get(self, key: str) -> Entry | None:
         return await self._do(lambda: self._get(key))
@@ -75,9 +88,23 @@ class DiskTier:
         return await asyncio.get_running_loop().run_in_executor(self._thread, operation)
 
     def _open(self) -> None:
+        try:
+            self._cache = self._connect()
+        except sqlite3.OperationalError as error:
+            # Locked, full or read-only: nothing that throwing it away would mend.
+            raise OSError(f"the cache in {self._directory} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            aside = self._directory.with_name(self._directory.name + ".damaged")
+            logger.error("set the damaged cache aside as %s: %s", aside, error)
+            shutil.rmtree(aside, ignore_errors=True)
+            self._directory.rename(aside)
+            self._cache = self._connect()
+
+    def _connect(self) -> diskcache.Cache:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._cache = diskcache.Cache(
+        return diskcache.Cache(
             str(self._directory),
+            timeout=_LOCK_WAIT_S,
             disk=_BytesOnlyDisk,
             size_limit=self._max_bytes,
             eviction_policy="least-recently-used",

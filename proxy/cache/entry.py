@@ -65,7 +65,16 @@ def unpack(key: str, data: bytes) -> Entry:
         )
     if xxhash.xxh3_128_digest(body) != checksum:
         raise CorruptEntry("its checksum does not match its content")
-    described = json.loads(bytes(body[:described_bytes]))
-    if described["key"] != key:
-        raise CorruptEntry(f"it was stored under another key, {described['key'][:12]}…")
-    return Entry(key, bytes(body[described_bytes:]), described["about"])
+    match _description(bytes(body[:described_bytes])):
+        case {"key": str(stored), "about": dict(about)}:
+            if stored != key:
+                raise CorruptEntry(f"it was stored under another key, {stored[:12]}…")
+            return Entry(key, bytes(body[described_bytes:]), about)
+    raise CorruptEntry("its description is not one of an entry")
+
+
+def _description(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except ValueError as problem:
+        raise CorruptEntry(f"its description is not JSON: {problem}") from None

@@ -11,8 +11,8 @@ from synth.engine import CannotSay, EngineLoading, Segment
 from synth.fingerprint import fingerprint
 from synth.text.normalise import check_script, normalise
 from synth.text.sentences import split
-from synth.voices import Blend, parse_language, parse_voice, require_installed
-from synth.weights import Weights
+from synth.voices import Blend, UnknownVoice, parse_language, parse_voice, require_installed
+from synth.weights import Weights, WeightsError
 
 DEFAULT_FORMAT = next(iter(FORMATS))
 
@@ -100,4 +100,8 @@ class Planner:
     def _fingerprint(self, blend: Blend) -> tuple[str, ...]:
         if self.weights is None:
             raise EngineLoading("The model is still being fetched.", retry_after_s=10)
-        return fingerprint(self.weights, blend)
+        try:
+            return fingerprint(self.weights, blend)
+        except WeightsError:
+            # A folder of the operator's own need not hold every voice there is.
+            raise UnknownVoice(f"The voice '{blend}' is not installed on this server.") from None

@@ -15,7 +15,7 @@ from proxy.speech.clips import Clips
 from proxy.speech.flight import Abandoned, Flight, Timings
 from proxy.speech.plan import Plan
 from proxy.speech.schedule import Priority
-from synth.audio.encode import open_encoder
+from synth.audio.encode import Encoder, open_encoder
 from synth.audio.join import silence
 from synth.engine import EngineError
 from synth.text.normalise import is_plain
@@ -91,7 +91,7 @@ class Speaker:
         self._cache = cache
         self._clips = clips
         self._flights: dict[str, Flight] = {}
-        self._producers: set[asyncio.Task[None]] = set()
+        self._producers: dict[asyncio.Task[None], Flight] = {}
 
     @contextmanager
     def listen(self, plan: Plan, priority: Priority = Priority.WAITING) -> Iterator[Reply]:
@@ -115,17 +115,19 @@ class Speaker:
             flight.readers -= 1
 
     async def close(self) -> None:
-        """Stop making replies. Who still reads one gets an error, not a short reply."""
-        for producer in tuple(self._producers):
-            producer.cancel()
+        """Stop making replies; one that is made is still stored. Who still reads one that is not
+        gets an error, not a short reply."""
+        for producer, flight in self._producers.items():
+            if flight.whole is None:
+                producer.cancel()
         await asyncio.gather(*self._producers, return_exceptions=True)
 
     def _start(self, plan: Plan, priority: Priority) -> Flight:
         flight = Flight()
         self._flights[plan.key] = flight
         producer = asyncio.create_task(self._produce(flight, plan, priority))
-        self._producers.add(producer)
-        producer.add_done_callback(self._producers.discard)
+        self._producers[producer] = flight
+        producer.add_done_callback(self._producers.pop)
         return flight
 
     async def _produce(self, flight: Flight, plan: Plan, priority: Priority) -> None:
@@ -163,6 +165,19 @@ class Speaker:
         if not all(is_plain(planned.segment.text) for planned in plan.clips):
             await self._make_sure_it_can_be_said(plan, priority)
         encoder = open_encoder(plan.format)
+        try:
+            whole = await self._encode(encoder, flight, plan, priority)
+        except Exception:
+            # Left open, it would close itself whenever it is collected: on the event loop, and
+            # into a file that is closed already.
+            await asyncio.to_thread(encoder.finish)
+            raise
+        await self._cache.put(Entry(plan.key, whole, {"clips": len(plan.clips)}))
+
+    async def _encode(
+        self, encoder: Encoder, flight: Flight, plan: Plan, priority: Priority
+    ) -> bytes:
+        """Encode clip after clip into the flight, and complete it. Returns the finished reply."""
         for index, planned in enumerate(plan.clips):
             if flight.readers == 0:
                 raise Abandoned("Everybody who listened has left.")
@@ -178,11 +193,11 @@ class Speaker:
             last = index == len(plan.clips) - 1
             finished = await asyncio.to_thread(encoder.finish) if last else None
             flight.timings.encode_ms += (time.perf_counter() - generated_s) * 1000
-            if finished is None:
-                flight.append(chunk)
-            else:
+            if finished is not None:
                 # All in one step: who waited for the first chunk finds the reply complete. And
                 # before it is stored: nobody's audio waits for a disk.
                 flight.append(chunk + finished.tail)
                 flight.complete(finished.whole)
-                await self._cache.put(Entry(plan.key, finished.whole, {"clips": len(plan.clips)}))
+                return finished.whole
+            flight.append(chunk)
+        raise AssertionError("a plan has at least one clip")

@@ -1,0 +1,248 @@
+"""Turns at the engine: who is next, who is refused, and that none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.speech.schedule import Overloaded, Priority, Schedule
+from synth.engine import BadAudio, Clip, EngineError, Segment
+from synth.voices import Blend
+
+CLIP = Clip(np.zeros(24, dtype=np.int16))
+
+
+class HeldEngine:
+    """Begins at once, and finishes a segment when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.ahead: list[tuple[str, ...]] = []
+        self._under_way: dict[str, asyncio.Future[Clip]] = {}
+
+    @property
+    def under_way(self) -> list[str]:
+        return list(self._under_way)
+
+    async def synthesize(self, segment: Segment, ahead: Sequence[Segment] = ()) -> Clip:
+        self.begun.append(segment.text)
+        self.ahead.append(tuple(later.text for later in ahead))
+        self._under_way[segment.text] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._under_way[segment.text]
+        finally:
+            del self._under_way[segment.text]
+
+    async def finish(self, text: str, error: EngineError | None = None) -> None:
+        if error is None:
+            self._under_way[text].set_result(CLIP)
+        else:
+            self._under_way[text].set_exception(error)
+        await let_others_run()
+
+
+class Line:
+    """A schedule with its engine, and everybody who asked."""
+
+    def __init__(self, slots: int = 1, max_waiting: int = 100) -> None:
+        self.engine = HeldEngine()
+        self.schedule = Schedule(self.engine, slots, max_waiting)
+        self.asked: dict[str, asyncio.Task[Clip]] = {}
+
+    async def ask(self, text: str, priority: Priority = Priority.WAITING) -> asyncio.Task[Clip]:
+        self.asked[text] = asyncio.create_task(
+            self.schedule.synthesize(segment(text), (), priority)
+        )
+        await let_others_run()
+        return self.asked[text]
+
+    async def leave(self, text: str) -> None:
+        self.asked[text].cancel()
+        await let_others_run()
+
+    async def finish_all(self) -> None:
+        while self.engine.under_way:
+            await self.engine.finish(self.engine.under_way[0])
+
+
+def segment(text: str) -> Segment:
+    return Segment(text, Blend((("af_bella", 1),)), "a", 1.0, seed=0)
+
+
+async def let_others_run() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_as_many_run_at_a_time_as_there_are_slots() -> None:
+    line = Line(slots=2)
+    for text in "abc":
+        await line.ask(text)
+    assert line.engine.under_way == ["a", "b"]
+    await line.engine.finish("a")
+    assert line.engine.under_way == ["b", "c"]
+    assert await line.asked["a"] is CLIP
+    await line.finish_all()
+
+
+async def test_the_engine_is_told_what_lies_ahead() -> None:
+    line = Line()
+    asking = asyncio.create_task(
+        line.schedule.synthesize(segment("a"), [segment("b"), segment("c")], Priority.WAITING)
+    )
+    await let_others_run()
+    await line.finish_all()
+    await asking
+    assert line.engine.ahead == [("b", "c")]
+
+
+async def test_a_begun_reply_goes_before_a_new_one_and_both_before_a_warm_up() -> None:
+    line = Line()
+    await line.ask("running")
+    await line.ask("warm-up", Priority.WARM_UP)
+    await line.ask("new", Priority.WAITING)
+    await line.ask("begun", Priority.LISTENING)
+    await line.ask("new, too", Priority.WAITING)
+    await line.finish_all()
+    assert line.engine.begun == ["running", "begun", "new", "new, too", "warm-up"]
+
+
+@given(st.lists(st.sampled_from(Priority), max_size=12))
+async def test_turns_come_by_priority_and_then_by_arrival(priorities: list[Priority]) -> None:
+    line = Line()
+    await line.ask("running")
+    for number, priority in enumerate(priorities):
+        await line.ask(f"{priority.value} {number:02}", priority)
+    await line.finish_all()
+    assert line.engine.begun[1:] == sorted(line.engine.begun[1:])
+    assert len(line.engine.begun) == len(priorities) + 1
+
+
+async def test_when_enough_wait_the_next_is_refused_and_told_when_to_return() -> None:
+    line = Line(max_waiting=2)
+    for text in "abc":
+        await line.ask(text)
+    refused = await line.ask("d")
+    with pytest.raises(Overloaded) as told:
+        await refused
+    assert told.value.retry_after_s >= 1
+    assert "2" in str(told.value)
+    await line.finish_all()
+    assert line.engine.begun == ["a", "b", "c"]
+    await line.ask("e")
+    assert line.engine.under_way == ["e"]
+    await line.finish_all()
+
+
+async def test_nobody_waits_where_none_may() -> None:
+    line = Line(max_waiting=0)
+    await line.ask("a")
+    with pytest.raises(Overloaded):
+        await (await line.ask("b"))
+    await line.finish_all()
+
+
+@pytest.mark.parametrize("priority", [Priority.LISTENING, Priority.WARM_UP])
+async def test_a_begun_reply_and_a_warm_up_are_never_refused(priority: Priority) -> None:
+    line = Line(max_waiting=1)
+    await line.ask("running")
+    await line.ask("waiting")
+    for number in range(5):
+        await line.ask(f"{number}", priority)
+    await line.finish_all()
+    assert [await clip for clip in line.asked.values()] == [CLIP] * 7
+
+
+async def test_begun_replies_and_warm_ups_do_not_count_as_waiting() -> None:
+    line = Line(max_waiting=1)
+    await line.ask("running")
+    await line.ask("warm-up", Priority.WARM_UP)
+    await line.ask("begun", Priority.LISTENING)
+    waiting = await line.ask("waiting")
+    assert not waiting.done()
+    await line.finish_all()
+
+
+async def test_those_who_left_do_not_count_as_waiting() -> None:
+    line = Line(max_waiting=1)
+    await line.ask("running")
+    await line.ask("leaving")
+    await line.leave("leaving")
+    waiting = await line.ask("waiting")
+    assert not waiting.done()
+    await line.finish_all()
+    assert line.engine.begun == ["running", "waiting"]
+
+
+async def test_a_turn_that_comes_to_one_who_is_leaving_is_passed_on() -> None:
+    line = Line()
+    await line.ask("running")
+    await line.ask("leaving")
+    await line.ask("next")
+    line.engine._under_way["running"].set_result(CLIP)
+    await line.asked["running"]  # The turn is given in the same step, and not yet taken.
+    line.asked["leaving"].cancel()
+    await let_others_run()
+    assert line.engine.under_way == ["next"]
+    await line.finish_all()
+
+
+async def test_an_error_of_the_engine_frees_its_slot() -> None:
+    line = Line()
+    failing = await line.ask("a")
+    await line.ask("b")
+    await line.engine.finish("a", BadAudio("silent"))
+    with pytest.raises(BadAudio):
+        await failing
+    assert line.engine.under_way == ["b"]
+    await line.finish_all()
+
+
+async def test_one_who_leaves_while_the_engine_works_frees_the_slot() -> None:
+    line = Line()
+    await line.ask("a")
+    await line.ask("b")
+    await line.leave("a")
+    assert line.engine.under_way == ["b"]
+    await line.finish_all()
+
+
+@given(st.integers(1, 3), st.integers(0, 3), st.data())
+async def test_whatever_happens_no_slot_is_lost_and_none_is_made_up(
+    slots: int, max_waiting: int, data: st.DataObject
+) -> None:
+    line = Line(slots, max_waiting)
+    for number in range(data.draw(st.integers(0, 25))):
+        match data.draw(st.sampled_from(["ask", "finish", "fail", "leave", "finish and leave"])):
+            case "ask":
+                await line.ask(f"{number}", data.draw(st.sampled_from(Priority)))
+            case "finish" if line.engine.under_way:
+                await line.engine.finish(data.draw(st.sampled_from(line.engine.under_way)))
+            case "fail" if line.engine.under_way:
+                text = data.draw(st.sampled_from(line.engine.under_way))
+                await line.engine.finish(text, BadAudio("silent"))
+            case "leave" if line.asked:
+                await line.leave(data.draw(st.sampled_from(list(line.asked))))
+            case "finish and leave" if line.engine.under_way:
+                text = data.draw(st.sampled_from(line.engine.under_way))
+                line.engine._under_way[text].set_result(CLIP)
+                await line.asked[text]
+                await line.leave(data.draw(st.sampled_from(list(line.asked))))
+        waiting = [
+            text
+            for text, asked in line.asked.items()
+            if not asked.done() and text not in line.engine.under_way
+        ]
+        assert len(line.engine.under_way) <= slots
+        assert not waiting or len(line.engine.under_way) == slots
+    await line.finish_all()
+    await asyncio.gather(*line.asked.values(), return_exceptions=True)
+    for number in range(slots + 1):
+        await line.ask(f"last {number}", Priority.LISTENING)
+    assert len(line.engine.under_way) == slots
+    await line.finish_all()

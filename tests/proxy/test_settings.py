@@ -1,0 +1,243 @@
+"""Settings: which layer wins, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from proxy.settings import Settings, SettingsError, load, options
+
+VALUES = {"flag": 8001, "environment": 8002, "file": 8003, "default": 8000}
+LAYERS = list(VALUES)
+
+
+@pytest.fixture(autouse=True)
+def empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def file(content: str, name: str = "kokoro-edge.yaml") -> Path:
+    Path(name).write_text(content, encoding="utf-8")
+    return Path(name)
+
+
+def problem(
+    flags: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    content: str | None = None,
+) -> str:
+    """What is said of these settings: always one line."""
+    if content is not None:
+        file(content)
+    with pytest.raises(SettingsError) as wrong:
+        load(flags or {}, environment or {})
+    said = str(wrong.value)
+    assert said and "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize("upper", LAYERS)
+@pytest.mark.parametrize("lower", LAYERS)
+def test_the_upper_layer_wins(upper: str, lower: str) -> None:
+    given = {upper, lower}
+    if "file" in given:
+        file(f"server: {{port: {VALUES['file']}}}")
+    environment = {"KOKORO_EDGE_SERVER_PORT": str(VALUES["environment"])}
+    settings = load(
+        {"server.port": str(VALUES["flag"])} if "flag" in given else {},
+        environment if "environment" in given else {},
+    )
+    assert settings.server.port == VALUES[min(given, key=LAYERS.index)]
+
+
+def test_layers_are_merged_setting_by_setting() -> None:
+    file("server: {port: 1, host: from-file, shutdown_s: 3}\nengine: {threads: 2}")
+    settings = load(
+        {"server.port": "5"},
+        {"KOKORO_EDGE_SERVER_HOST": "from-env", "KOKORO_EDGE_LOG_LEVEL": "DEBUG"},
+    )
+    assert (settings.server.port, settings.server.host) == (5, "from-env")
+    assert (settings.server.shutdown_s, settings.engine.threads) == (3, 2)
+    assert settings.log.level == "DEBUG"
+
+
+def test_nothing_set_is_the_defaults() -> None:
+    assert load({}, {"HOME": "/root", "PATH": "/bin"}) == Settings()
+
+
+def test_every_setting_can_be_set_in_every_layer() -> None:
+    for option in options():
+        default = option.default
+        value = str(default) if default is not None else "/somewhere"
+        group, name = option.key.split(".")
+        for settings in (
+            load({option.key: value}, {}),
+            load({}, {option.variable: value}),
+            load({}, {}, file(f"{group}: {{{name}: {value}}}", "other.yaml")),
+        ):
+            found = getattr(getattr(settings, group), name)
+            assert found == (default if default is not None else Path("/somewhere")), option.key
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert len(options()) >= 15
+    for option in options():
+        assert len(option.help) > 10 and "\n" not in option.help, option.key
+        assert option.help.rstrip().endswith("."), option.key
+
+
+def test_names_follow_from_group_and_name() -> None:
+    [option] = [option for option in options() if option.key == "server.max_body_bytes"]
+    assert option.variable == "KOKORO_EDGE_SERVER_MAX_BODY_BYTES"
+    assert option.flag == "--server-max-body-bytes"
+
+
+def test_variables_flags_and_keys_are_each_unambiguous() -> None:
+    every = options()
+    assert len({option.variable for option in every}) == len(every)
+    assert len({option.flag for option in every}) == len(every)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("server: {prot: 1}", "server.port"),
+        ("servr: {port: 1}", "server"),
+        ("engine: {thread: 1}", "engine.threads"),
+        ("5: {port: 1}", "unknown group 5"),
+        ("server: {7: 1}", "unknown setting server.7"),
+    ],
+)
+def test_an_unknown_key_in_the_file_names_the_nearest(content: str, names: str) -> None:
+    said = problem(content=content)
+    assert said.startswith("kokoro-edge.yaml: unknown ")
+    assert names in said
+
+
+def test_an_unknown_variable_names_the_nearest() -> None:
+    said = problem(environment={"KOKORO_EDGE_SERVER_PROT": "1"})
+    assert "KOKORO_EDGE_SERVER_PROT" in said
+    assert said.endswith("The nearest is KOKORO_EDGE_SERVER_PORT.")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("server.port", "http"),
+        ("server.port", "70000"),
+        ("server.port", "-1"),
+        ("server.port", "80.5"),
+        ("server.max_body_bytes", "12"),
+        ("server.shutdown_s", "soon"),
+        ("engine.device", "tpu"),
+        ("engine.processes", "0"),
+        ("engine.pass_deadline_s", "0"),
+        ("engine.pass_deadline_s", "nan"),
+        ("cache.memory_bytes", "-1"),
+        ("cache.disk_bytes", "1000"),
+        ("phrasebook.warm_at_start", "perhaps"),
+        ("log.level", "LOUD"),
+    ],
+)
+def test_a_wrong_value_is_told_with_where_it_was_set(key: str, value: str) -> None:
+    [option] = [option for option in options() if option.key == key]
+    group, name = key.split(".")
+    for said, where in (
+        (problem({key: value}), option.flag),
+        (problem(environment={option.variable: value}), option.variable),
+        (problem(content=f"{group}: {{{name}: '{value}'}}"), "kokoro-edge.yaml"),
+    ):
+        assert said.startswith(f"{where}: {key} is {value!r}: ")
+
+
+@pytest.mark.parametrize(
+    "content", ["server: {port: [1]}", "server: {host: {a: 1}}", "log: {level: null}"]
+)
+def test_a_value_of_another_kind_is_refused(content: str) -> None:
+    assert problem(content=content).startswith("kokoro-edge.yaml: ")
+
+
+def test_the_layer_at_fault_is_named_and_not_one_it_overrode() -> None:
+    said = problem({"server.port": "high"}, {"KOKORO_EDGE_SERVER_PORT": "1"}, "server: {port: 2}")
+    assert said.startswith("--server-port: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("server: {port: 1", "is not YAML"),
+        ("server: !!python/object/apply:os.system ['true']", "is not YAML"),
+        ("- server", "must hold groups"),
+        ("just text", "must hold groups"),
+        ("server: 8000", "server must hold settings"),
+        ("server:", "server must hold settings"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(content: str, says: str) -> None:
+    said = problem(content=content)
+    assert said.startswith("kokoro-edge.yaml: ") and says in said
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet\n", "---\n"])
+def test_an_empty_file_sets_nothing(content: str) -> None:
+    file(content)
+    assert load({}, {}) == Settings()
+
+
+def test_a_file_that_is_named_must_be_there() -> None:
+    with pytest.raises(SettingsError, match=r"^gone\.yaml: cannot be read"):
+        load({}, {}, Path("gone.yaml"))
+    with pytest.raises(SettingsError, match=r"^gone\.yaml: cannot be read"):
+        load({}, {"KOKORO_EDGE_CONFIG": "gone.yaml"})
+
+
+def test_a_file_that_is_a_folder_or_no_text_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for name in ("folder", "binary"):
+        with pytest.raises(SettingsError, match=f"^{name}: cannot be read") as wrong:
+            load({}, {}, Path(name))
+        assert "\n" not in str(wrong.value)
+
+
+def test_the_file_named_on_the_command_line_beats_the_one_in_the_environment() -> None:
+    file("server: {port: 1}", "one.yaml")
+    file("server: {port: 2}", "two.yaml")
+    file("server: {port: 3}")
+    environment = {"KOKORO_EDGE_CONFIG": "two.yaml"}
+    assert load({}, environment, Path("one.yaml")).server.port == 1
+    assert load({}, environment).server.port == 2
+    assert load({}, {}).server.port == 3
+
+
+def test_what_kubernetes_puts_into_the_environment_for_a_service_of_our_name_is_no_setting() -> (
+    None
+):
+    service_links = {
+        "KOKORO_EDGE_SERVICE_HOST": "10.0.0.1",
+        "KOKORO_EDGE_SERVICE_PORT": "8000",
+        "KOKORO_EDGE_SERVICE_PORT_HTTP": "8000",
+        "KOKORO_EDGE_PORT": "tcp://10.0.0.1:8000",
+        "KOKORO_EDGE_PORT_8000_TCP": "tcp://10.0.0.1:8000",
+        "KOKORO_EDGE_PORT_8000_TCP_ADDR": "10.0.0.1",
+        "KOKORO_EDGE_PORT_8000_TCP_PORT": "8000",
+        "KOKORO_EDGE_PORT_8000_TCP_PROTO": "tcp",
+        "KOKORO_EDGE_METRICS_SERVICE_HOST": "10.0.0.2",
+        "KOKORO_EDGE_METRICS_PORT": "udp://10.0.0.2:9000",
+    }
+    assert load({}, service_links) == Settings()
+    # What somebody meant as a setting is still told.
+    for variable, value in (("PORT", "8000"), ("SERVICE_HOST", "localhost")):
+        variable = f"KOKORO_EDGE_{variable}"
+        assert variable in problem(environment={variable: value})
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings()
+    with pytest.raises(FrozenInstanceError):
+        settings.server = settings.server  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        settings.server.port = 1  # type: ignore[misc]
