@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from synth import wire
 from synth.engine import Clip, EngineDied, EngineLoading, EngineUnavailable, Segment
+from synth.process import EngineProcess, ProcessEnded
 
 logger = logging.getLogger(__name__)
 
 _FIRST_LOAD_GUESS_S = 15.0
 _MAX_RESTART_DELAY_S = 30.0
-_OWN_END_DEADLINE_S = 1.0
-_END_DEADLINE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +58,6 @@ class PoolState(Enum):
     """The last start failed. The pool goes on trying."""
 
 
-class _ProcessEnded(Exception):
-    """The engine process ended, or was ended, before it had answered."""
-
-
 class EnginePool:
     """An `Engine` over processes of their own: what happens in one never stalls the event loop.
 
@@ -84,8 +77,8 @@ class EnginePool:
         self._on_ready = on_ready
         self._command = tuple(command or options.command())
         # None in the queue says that the pool is closed, and is always put back.
-        self._idle: asyncio.Queue[_EngineProcess | None] = asyncio.Queue()
-        self._live: set[_EngineProcess] = set()
+        self._idle: asyncio.Queue[EngineProcess | None] = asyncio.Queue()
+        self._live: set[EngineProcess] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._jobs: set[asyncio.Task[Clip]] = set()
         self._up = asyncio.Event()
@@ -151,11 +144,11 @@ class EnginePool:
                 # Shielded: whoever waits may leave, but the process must finish its answer before
                 # it can be given other work.
                 return await asyncio.shield(job)
-            except _ProcessEnded as problem:
+            except ProcessEnded as problem:
                 logger.warning("engine process %d failed at its work: %s", process.pid, problem)
         raise EngineDied("The engine failed twice on this text.", self.retry_after_s())
 
-    async def _run(self, process: _EngineProcess, request: bytes, deadline_s: float) -> Clip:
+    async def _run(self, process: EngineProcess, request: bytes, deadline_s: float) -> Clip:
         try:
             header, body = await process.ask(request, deadline_s)
         finally:
@@ -163,7 +156,7 @@ class EnginePool:
                 self._idle.put_nowait(process)
         return wire.unpack_answer(header, body)
 
-    async def _take(self) -> _EngineProcess:
+    async def _take(self) -> EngineProcess:
         """Wait for a process that has nothing to do."""
         try:
             async with asyncio.timeout(self._options.start_deadline_s):
@@ -205,7 +198,7 @@ class EnginePool:
         began_s = time.monotonic()
         if not self._live:
             self._load_began_s = began_s
-        process = await _EngineProcess.spawn(self._command)
+        process = await EngineProcess.spawn(self._command)
         try:
             self.device = await process.wait_until_ready(self._options.start_deadline_s)
             if self._on_ready is not None:
@@ -218,14 +211,14 @@ class EnginePool:
             self._dismiss(process)
             await process.end()
 
-    def _admit(self, process: _EngineProcess) -> None:
+    def _admit(self, process: EngineProcess) -> None:
         self._live.add(process)
         self._idle.put_nowait(process)
         self.problem = None
         self._up.set()
         logger.info("engine ready on %s in %.1f s", self.device, self._load_took_s)
 
-    def _dismiss(self, process: _EngineProcess) -> None:
+    def _dismiss(self, process: EngineProcess) -> None:
         self._live.discard(process)
         if not self._live:
             self._up.clear()
@@ -234,73 +227,3 @@ class EnginePool:
         self._jobs.discard(job)
         if not job.cancelled():
             job.exception()  # Whoever waits for the job has it, or has left.
-
-
-class _EngineProcess:
-    """One engine process and the pipe to it."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None and process.stdout is not None
-        self._process = process
-        self._stdin = process.stdin
-        self._stdout = process.stdout
-
-    @classmethod
-    async def spawn(cls, command: Sequence[str]) -> _EngineProcess:
-        pipe = asyncio.subprocess.PIPE
-        return cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def ended(self) -> bool:
-        return self._process.returncode is not None
-
-    async def wait_until_ready(self, deadline_s: float) -> str:
-        """Returns the device that the model is on."""
-        async with self._talk(deadline_s):
-            header, _ = await wire.read_async(self._stdout)
-        if header.get("event") != "ready":
-            raise _ProcessEnded(header.get("message", "it answered in an unknown way"))
-        return str(header["device"])
-
-    async def ask(self, request: bytes, deadline_s: float) -> tuple[wire.Header, bytes]:
-        """Send a request and read its answer. `deadline_s` begins anew at every sign of life."""
-        async with self._talk(deadline_s):
-            self._stdin.write(request)
-            await self._stdin.drain()
-        while True:
-            async with self._talk(deadline_s):
-                header, body = await wire.read_async(self._stdout)
-            if header.get("event") != "alive":
-                return header, body
-
-    async def wait(self) -> None:
-        await self._process.wait()
-
-    async def end(self) -> None:
-        """Make sure that the process has ended."""
-        if not self.ended:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        async with asyncio.timeout(_END_DEADLINE_S):
-            await self._process.wait()
-
-    @asynccontextmanager
-    async def _talk(self, deadline_s: float) -> AsyncIterator[None]:
-        """Turn whatever goes wrong on the pipe into `_ProcessEnded`, and make that true."""
-        try:
-            async with asyncio.timeout(deadline_s):
-                yield
-        except TimeoutError:
-            await self.end()
-            raise _ProcessEnded(f"it did not answer within {deadline_s:.0f} s") from None
-        except (asyncio.IncompleteReadError, ConnectionError):
-            # Its pipe is closed, so it is about to end; its own status is worth waiting for.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_OWN_END_DEADLINE_S):
-                    await self._process.wait()
-            await self.end()
-            raise _ProcessEnded(f"it ended with status {self._process.returncode}") from None
