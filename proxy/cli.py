@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proxy import __version__
-from proxy.settings import Settings, SettingsError, load, options
+from proxy.layers import SettingsError, load
+from proxy.settings import Settings, options
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("synth",),
     ("proxy.settings", "proxy.monitor"),
+    ("proxy.layers",),
     ("proxy.cache",),
     ("proxy.speech",),
     ("proxy.phrasebook",),

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings import Settings, SettingsError, load, options
+from proxy.layers import SettingsError, load
+from proxy.settings import Settings, options
 
 VALUES = {"flag": 8001, "environment": 8002, "file": 8003, "default": 8000}
 LAYERS = list(VALUES)
