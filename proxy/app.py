@@ -62,7 +62,7 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
         on_ready=look_for_weights,
     )
     disk = DiskTier(directory / "audio", settings.cache.disk_bytes)
-    cache = TieredCache(MemoryTier(settings.cache.memory_bytes), disk)
+    cache = TieredCache(MemoryTier(settings.cache.memory_bytes, settings.cache.memory_policy), disk)
     schedule = Schedule(pool, settings.engine.processes, settings.engine.max_waiting)
     clips = Clips(cache, schedule)
     speaker = Speaker(cache, clips)

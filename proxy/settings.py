@@ -63,6 +63,8 @@ class CacheSettings:
     """Holds `audio` (the cache on disk) and `models` (the weights)."""
     memory_bytes: Annotated[int, Field(ge=0)] = 256 * 1024**2
     """Size of the cache in memory."""
+    memory_policy: Literal["tiny_lfu", "lru"] = "tiny_lfu"
+    """What memory keeps: `tiny_lfu`, what is asked for often; `lru`, what was asked for last."""
     disk_bytes: Annotated[int, Field(ge=1024**2)] = 4 * 1024**3
     """Size of the cache on disk."""
 

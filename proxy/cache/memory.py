@@ -1,21 +1,31 @@
-"""The memory tier: the entries used last, within a number of bytes."""
+"""The memory tier: what is asked for most, within a number of bytes."""
 
 from __future__ import annotations
 
-from cachetools import LRUCache
+from typing import Literal, get_args
+
+from moka_py import Moka
 
 from proxy.cache.entry import Entry
+
+Policy = Literal["tiny_lfu", "lru"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+"""`tiny_lfu` keeps what is asked for often, and lets a newcomer in only in place of something asked
+for less; `lru` keeps what was asked for last."""
 
 _OVERHEAD_BYTES = 1024
 """What Python needs for an entry beside its payload, roughly."""
 
 
 class MemoryTier:
-    """Least recently used goes first. Not thread-safe: for the event loop."""
+    """Entries by key, evicted by `policy`. Never waits, never fails."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._entries: LRUCache[str, Entry] = LRUCache(
-            max_bytes, getsizeof=lambda entry: entry.size_bytes + _OVERHEAD_BYTES
+    def __init__(self, max_bytes: int, policy: Policy = "tiny_lfu") -> None:
+        self._max_bytes = max_bytes
+        self._entries: Moka[str, Entry] = Moka(
+            max_bytes,
+            policy=policy,
+            weigher=lambda _, entry: entry.size_bytes + _OVERHEAD_BYTES,
         )
 
     def get(self, key: str) -> Entry | None:
@@ -23,5 +33,9 @@ class MemoryTier:
 
     def put(self, entry: Entry) -> None:
         """Keep the entry, unless it is larger than the whole tier."""
-        if entry.size_bytes + _OVERHEAD_BYTES <= self._entries.maxsize:
-            self._entries[entry.key] = entry
+        if entry.size_bytes + _OVERHEAD_BYTES <= self._max_bytes:
+            self._entries.set(entry.key, entry)
+            self._entries.run_pending_tasks()  # Evicts now, not at some later call.
+
+    def delete(self, key: str) -> None:
+        self._entries.remove(key)

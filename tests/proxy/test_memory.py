@@ -1,17 +1,18 @@
-"""The memory tier: the entries used last, within its bytes."""
+"""The memory tier: what is asked for, within its bytes, under either policy."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proxy.cache.entry import Entry
-from proxy.cache.memory import MemoryTier
+from proxy.cache.memory import POLICIES, MemoryTier, Policy
 
 OVERHEAD_BYTES = 1024
 KEYS = ("a", "b", "c", "d", "e", "f")
+
+every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 
 def entry(key: str, size_bytes: int = 0, about: str = "") -> Entry:
@@ -22,15 +23,56 @@ def room_for(entries: int) -> int:
     return entries * OVERHEAD_BYTES
 
 
-def test_what_was_put_is_had_back() -> None:
-    tier = MemoryTier(room_for(3))
+@every_policy
+def test_what_was_put_is_had_back(policy: Policy) -> None:
+    tier = MemoryTier(room_for(3), policy)
     tier.put(entry("a"))
     assert tier.get("a") == entry("a")
     assert tier.get("b") is None
 
 
-def test_the_least_recently_used_goes_first() -> None:
-    tier = MemoryTier(room_for(3))
+@every_policy
+def test_putting_again_replaces(policy: Policy) -> None:
+    tier = MemoryTier(room_for(3), policy)
+    tier.put(entry("a", about="old"))
+    tier.put(entry("a", about="new"))
+    assert tier.get("a") == entry("a", about="new")
+
+
+@every_policy
+def test_what_was_deleted_is_gone(policy: Policy) -> None:
+    tier = MemoryTier(room_for(3), policy)
+    tier.put(entry("a"))
+    tier.delete("a")
+    tier.delete("b")
+    assert tier.get("a") is None
+
+
+@every_policy
+def test_an_entry_larger_than_the_tier_is_not_kept_and_drives_nothing_out(policy: Policy) -> None:
+    tier = MemoryTier(room_for(2), policy)
+    tier.put(entry("a"))
+    tier.put(entry("b", OVERHEAD_BYTES + 1))
+    assert tier.get("b") is None
+    assert tier.get("a") == entry("a")
+
+
+@every_policy
+def test_an_entry_just_as_large_as_the_tier_is_kept(policy: Policy) -> None:
+    tier = MemoryTier(room_for(2), policy)
+    tier.put(entry("a", OVERHEAD_BYTES))
+    assert tier.get("a") is not None
+
+
+@every_policy
+def test_a_tier_of_no_bytes_keeps_nothing(policy: Policy) -> None:
+    tier = MemoryTier(0, policy)
+    tier.put(entry("a"))
+    assert tier.get("a") is None
+
+
+def test_under_lru_what_was_used_longest_ago_goes_first() -> None:
+    tier = MemoryTier(room_for(3), "lru")
     for key in "abc":
         tier.put(entry(key))
     tier.get("a")
@@ -38,80 +80,54 @@ def test_the_least_recently_used_goes_first() -> None:
     assert [key for key in "abcd" if tier.get(key)] == ["a", "c", "d"]
 
 
-def test_putting_again_replaces_and_counts_as_use() -> None:
-    tier = MemoryTier(room_for(2))
-    tier.put(entry("a", about="old"))
-    tier.put(entry("b"))
-    tier.put(entry("a", about="new"))
-    tier.put(entry("c"))
-    assert tier.get("a") == entry("a", about="new")
-    assert tier.get("b") is None
+def test_under_tiny_lfu_a_flood_of_texts_said_once_leaves_what_is_asked_for_often() -> None:
+    tier = MemoryTier(room_for(10), "tiny_lfu")
+    tier.put(entry("greeting"))
+    for number in range(1000):
+        assert tier.get("greeting") is not None
+        tier.put(entry(f"said once: {number}"))
 
 
-def test_a_large_entry_makes_room_for_itself() -> None:
-    tier = MemoryTier(room_for(4))
-    for key in "abcd":
-        tier.put(entry(key))
-    tier.put(entry("e", 2 * OVERHEAD_BYTES))
-    assert [key for key in "abcde" if tier.get(key)] == ["d", "e"]
+class Bounded(RuleBasedStateMachine):
+    """Whatever is put and asked for, in whatever order, of whatever size."""
 
-
-def test_an_entry_larger_than_the_tier_is_not_kept_and_drives_nothing_out() -> None:
-    tier = MemoryTier(room_for(2))
-    tier.put(entry("a"))
-    tier.put(entry("b", OVERHEAD_BYTES + 1))
-    assert tier.get("b") is None
-    assert tier.get("a") == entry("a")
-
-
-def test_an_entry_just_as_large_as_the_tier_is_kept() -> None:
-    tier = MemoryTier(room_for(2))
-    tier.put(entry("a", OVERHEAD_BYTES))
-    assert tier.get("a") is not None
-
-
-def test_a_tier_of_no_bytes_keeps_nothing() -> None:
-    tier = MemoryTier(0)
-    tier.put(entry("a"))
-    assert tier.get("a") is None
-
-
-class LikeAnOrderedDict(RuleBasedStateMachine):
-    """Against the plainest model: a dictionary in order of use."""
-
+    policy: Policy
     ROOM_BYTES = room_for(4)
 
     def __init__(self) -> None:
         super().__init__()
-        self.tier = MemoryTier(self.ROOM_BYTES)
-        self.model: OrderedDict[str, Entry] = OrderedDict()
+        self.tier = MemoryTier(self.ROOM_BYTES, self.policy)
+        self.last_put: dict[str, Entry] = {}
 
-    @rule(key=st.sampled_from(KEYS), size_bytes=st.sampled_from([0, 1, 1000, 2000, 3072, 3073]))
+    @rule(key=st.sampled_from(KEYS), size_bytes=st.sampled_from([0, 1, 1000, 2000, 3072]))
     def put(self, key: str, size_bytes: int) -> None:
-        put = entry(key, size_bytes)
-        self.tier.put(put)
-        if self._cost(put) > self.ROOM_BYTES:
-            return
-        self.model.pop(key, None)
-        while self._used() + self._cost(put) > self.ROOM_BYTES:
-            self.model.popitem(last=False)
-        self.model[key] = put
+        self.last_put[key] = entry(key, size_bytes, about=str(len(self.last_put)))
+        self.tier.put(self.last_put[key])
 
     @rule(key=st.sampled_from(KEYS))
-    def get(self, key: str) -> None:
-        assert self.tier.get(key) == self.model.get(key)
-        if key in self.model:
-            self.model.move_to_end(key)
+    def delete(self, key: str) -> None:
+        self.tier.delete(key)
+        self.last_put.pop(key, None)
 
-    def teardown(self) -> None:
-        assert {key for key in KEYS if self.tier.get(key)} == set(self.model)
+    @invariant()
+    def never_holds_more_than_its_bytes(self) -> None:
+        held = [kept for key in KEYS if (kept := self.tier.get(key))]
+        assert sum(kept.size_bytes + OVERHEAD_BYTES for kept in held) <= self.ROOM_BYTES
 
-    def _used(self) -> int:
-        return sum(map(self._cost, self.model.values()))
+    @invariant()
+    def gives_back_what_was_put_last_or_nothing(self) -> None:
+        for key in KEYS:
+            kept = self.tier.get(key)
+            assert kept is None or kept == self.last_put[key]
 
-    @staticmethod
-    def _cost(entry: Entry) -> int:
-        return entry.size_bytes + OVERHEAD_BYTES
+
+class _BoundedTinyLfu(Bounded):
+    policy: Policy = "tiny_lfu"
 
 
-TestLikeAnOrderedDict = LikeAnOrderedDict.TestCase
+class _BoundedLru(Bounded):
+    policy: Policy = "lru"
+
+
+TestBoundedTinyLfu = _BoundedTinyLfu.TestCase
+TestBoundedLru = _BoundedLru.TestCase

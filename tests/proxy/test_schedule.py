@@ -23,26 +23,26 @@ class HeldEngine:
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.ahead: list[tuple[str, ...]] = []
-        self._under_way: dict[str, asyncio.Future[Clip]] = {}
+        self.under_way_by_text: dict[str, asyncio.Future[Clip]] = {}
 
     @property
     def under_way(self) -> list[str]:
-        return list(self._under_way)
+        return list(self.under_way_by_text)
 
     async def synthesize(self, segment: Segment, ahead: Sequence[Segment] = ()) -> Clip:
         self.begun.append(segment.text)
         self.ahead.append(tuple(later.text for later in ahead))
-        self._under_way[segment.text] = asyncio.get_running_loop().create_future()
+        self.under_way_by_text[segment.text] = asyncio.get_running_loop().create_future()
         try:
-            return await self._under_way[segment.text]
+            return await self.under_way_by_text[segment.text]
         finally:
-            del self._under_way[segment.text]
+            del self.under_way_by_text[segment.text]
 
     async def finish(self, text: str, error: EngineError | None = None) -> None:
         if error is None:
-            self._under_way[text].set_result(CLIP)
+            self.under_way_by_text[text].set_result(CLIP)
         else:
-            self._under_way[text].set_exception(error)
+            self.under_way_by_text[text].set_exception(error)
         await let_others_run()
 
 
@@ -63,6 +63,12 @@ class Line:
 
     async def leave(self, text: str) -> None:
         self.asked[text].cancel()
+        await let_others_run()
+
+    async def finish_and_leave(self, finished: str, leaving: str) -> None:
+        """Both in one turn of the loop: who leaves may have been given the slot, and not know."""
+        self.engine.under_way_by_text[finished].set_result(CLIP)
+        asyncio.get_running_loop().call_soon(self.asked[leaving].cancel)
         await let_others_run()
 
     async def finish_all(self) -> None:
@@ -184,10 +190,7 @@ async def test_a_turn_that_comes_to_one_who_is_leaving_is_passed_on() -> None:
     await line.ask("running")
     await line.ask("leaving")
     await line.ask("next")
-    line.engine._under_way["running"].set_result(CLIP)
-    await line.asked["running"]  # The turn is given in the same step, and not yet taken.
-    line.asked["leaving"].cancel()
-    await let_others_run()
+    await line.finish_and_leave("running", "leaving")
     assert line.engine.under_way == ["next"]
     await line.finish_all()
 
@@ -230,9 +233,7 @@ async def test_whatever_happens_no_slot_is_lost_and_none_is_made_up(
                 await line.leave(data.draw(st.sampled_from(list(line.asked))))
             case "finish and leave" if line.engine.under_way:
                 text = data.draw(st.sampled_from(line.engine.under_way))
-                line.engine._under_way[text].set_result(CLIP)
-                await line.asked[text]
-                await line.leave(data.draw(st.sampled_from(list(line.asked))))
+                await line.finish_and_leave(text, data.draw(st.sampled_from(list(line.asked))))
         waiting = [
             text
             for text, asked in line.asked.items()
