@@ -12,7 +12,7 @@ import soundfile
 from proxy.cache.entry import Entry
 from proxy.cache.tiered import TieredCache
 from proxy.speech.plan import PlannedClip
-from proxy.speech.schedule import Priority, Schedule
+from proxy.speech.schedule import Schedule, Urgency
 from synth.engine import SAMPLE_RATE_HZ, Clip, Segment, Word
 
 
@@ -30,10 +30,10 @@ class Clips:
     def __init__(self, cache: TieredCache, schedule: Schedule) -> None:
         self._cache = cache
         self._schedule = schedule
-        self._under_way: dict[str, asyncio.Task[FoundClip]] = {}
+        self._under_way: dict[str, tuple[asyncio.Task[FoundClip], Urgency]] = {}
 
     async def get(
-        self, planned: PlannedClip, ahead: Sequence[Segment], priority: Priority
+        self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency
     ) -> FoundClip:
         """The clip of `planned`; `ahead` as for `synth.engine.Engine.synthesize`.
 
@@ -43,17 +43,19 @@ class Clips:
             EngineError: it is not cached and could not be made. Nothing was stored.
         """
         # No `await` between looking for the task and adding it, or two would be started.
-        task = self._under_way.get(planned.key)
-        if task is None:
-            task = asyncio.create_task(self._find(planned, ahead, priority))
-            self._under_way[planned.key] = task
+        if planned.key in self._under_way:
+            task, shared = self._under_way[planned.key]
+            shared.hasten(urgency.priority)
+        else:
+            task = asyncio.create_task(self._find(planned, ahead, urgency))
+            self._under_way[planned.key] = task, urgency
             task.add_done_callback(lambda done: self._land(planned.key, done))
         # Shielded: whoever waits may leave, and the others still want the clip.
         return await asyncio.shield(task)
 
     async def close(self) -> None:
         """Drop what is under way."""
-        tasks = tuple(self._under_way.values())
+        tasks = [task for task, _ in self._under_way.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -64,12 +66,12 @@ class Clips:
             task.exception()  # Whoever asked has it; where all of them left, nobody misses it.
 
     async def _find(
-        self, planned: PlannedClip, ahead: Sequence[Segment], priority: Priority
+        self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency
     ) -> FoundClip:
         entry = await self._cache.get(planned.key)
         if entry is not None:
             return FoundClip(await asyncio.to_thread(_from_entry, entry), cached=True)
-        clip = await self._schedule.synthesize(planned.segment, ahead, priority)
+        clip = await self._schedule.synthesize(planned.segment, ahead, urgency)
         await self._cache.put(await asyncio.to_thread(_to_entry, planned.key, clip))
         return FoundClip(clip, cached=False)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from proxy.speech.schedule import Priority, Urgency
 from synth.engine import EngineError
 
 
@@ -34,6 +35,7 @@ class Flight:
     and go without touching it.
     """
 
+    urgency: Urgency = field(default_factory=lambda: Urgency(Priority.WAITING))
     timings: Timings = field(default_factory=Timings)
     readers: int = 0
     """How many are listening now."""

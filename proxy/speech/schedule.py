@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from synth.engine import Clip, Engine, EngineUnavailable, Segment
@@ -27,6 +27,30 @@ class Priority(IntEnum):
     """Nobody waits."""
 
 
+@dataclass(slots=True)
+class Urgency:
+    """How soon a reply is wanted. Shared by all that is done for it, and may grow meanwhile: a call
+    may ask for what a warm-up is waiting to make."""
+
+    priority: Priority
+
+    def hasten(self, priority: Priority) -> None:
+        self.priority = min(self.priority, priority)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A place in the line."""
+
+    urgency: Urgency
+    arrival: int
+    come: asyncio.Future[None]
+
+    @property
+    def order(self) -> tuple[Priority, int]:
+        return self.urgency.priority, self.arrival
+
+
 class Overloaded(EngineUnavailable):
     """More is waiting for the engine than it could make in good time."""
 
@@ -40,12 +64,12 @@ class Schedule:
         self._slots = slots
         self._free = slots
         self._max_waiting = max_waiting
-        self._waiting: list[tuple[Priority, int, asyncio.Future[None]]] = []
+        self._waiting: list[_Turn] = []
         self._arrivals = itertools.count()
         self._mean_job_s = _FIRST_JOB_GUESS_S
 
     async def synthesize(
-        self, segment: Segment, ahead: Sequence[Segment], priority: Priority
+        self, segment: Segment, ahead: Sequence[Segment], urgency: Urgency
     ) -> Clip:
         """Wait for a turn, then for the clip.
 
@@ -53,7 +77,7 @@ class Schedule:
             Overloaded: too many replies wait already. Never for a reply that has begun.
             EngineError: see `synth.engine`.
         """
-        await self._turn(priority)
+        await self._turn(urgency)
         began_s = time.monotonic()
         try:
             clip = await self._engine.synthesize(segment, ahead)
@@ -63,37 +87,34 @@ class Schedule:
         finally:
             self._pass_on()
 
-    async def _turn(self, priority: Priority) -> None:
+    async def _turn(self, urgency: Urgency) -> None:
         if self._free:
             self._free -= 1
             return
-        if priority is Priority.WAITING:
+        if urgency.priority is Priority.WAITING:
             self._refuse_if_full()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, next(self._arrivals), turn))
+        turn = _Turn(urgency, next(self._arrivals), asyncio.get_running_loop().create_future())
+        self._waiting.append(turn)
         try:
-            await turn
+            await turn.come
         except asyncio.CancelledError:
-            # The turn may have come in the same step in which its owner left.
-            if turn.done() and not turn.cancelled():
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:  # The turn came in the same step in which its owner left.
                 self._pass_on()
             raise
 
     def _pass_on(self) -> None:
-        """Give the slot to the first who still waits for it."""
-        while self._waiting:
-            _, _, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+        """Give the slot to whoever is first in line now: urgencies change while they wait."""
+        if not self._waiting:
+            self._free += 1
+            return
+        first = min(self._waiting, key=lambda turn: turn.order)
+        self._waiting.remove(first)
+        first.come.set_result(None)
 
     def _refuse_if_full(self) -> None:
-        waiting = sum(
-            1
-            for priority, _, turn in self._waiting
-            if priority is Priority.WAITING and not turn.done()
-        )
+        waiting = sum(turn.urgency.priority is Priority.WAITING for turn in self._waiting)
         if waiting >= self._max_waiting:
             raise Overloaded(
                 f"{waiting} replies wait for the engine already.",

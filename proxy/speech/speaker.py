@@ -14,7 +14,7 @@ from proxy.cache.tiered import TieredCache
 from proxy.speech.clips import Clips
 from proxy.speech.flight import Abandoned, Flight, Timings
 from proxy.speech.plan import Plan
-from proxy.speech.schedule import Priority
+from proxy.speech.schedule import Priority, Urgency
 from synth.audio.encode import Encoder, open_encoder
 from synth.audio.join import silence
 from synth.engine import EngineError
@@ -108,6 +108,7 @@ class Speaker:
         outcome = Outcome.MISS if flight is None else Outcome.COLLAPSED
         if flight is None:
             flight = self._start(plan, priority)
+        flight.urgency.hasten(priority)
         flight.readers += 1
         try:
             yield Reply(flight, outcome)
@@ -123,21 +124,21 @@ class Speaker:
         await asyncio.gather(*self._producers, return_exceptions=True)
 
     def _start(self, plan: Plan, priority: Priority) -> Flight:
-        flight = Flight()
+        flight = Flight(urgency=Urgency(priority))
         self._flights[plan.key] = flight
-        producer = asyncio.create_task(self._produce(flight, plan, priority))
+        producer = asyncio.create_task(self._produce(flight, plan))
         self._producers[producer] = flight
         producer.add_done_callback(self._producers.pop)
         return flight
 
-    async def _produce(self, flight: Flight, plan: Plan, priority: Priority) -> None:
+    async def _produce(self, flight: Flight, plan: Plan) -> None:
         try:
             entry = await self._cache.get(plan.key)
             if entry is not None:
                 flight.from_cache = True
                 flight.complete(entry.payload)
             else:
-                await self._make(flight, plan, priority)
+                await self._make(flight, plan)
         except EngineError as error:
             flight.fail(error)
         except asyncio.CancelledError:
@@ -150,7 +151,7 @@ class Speaker:
             # The reply is in memory before the flight goes: nobody falls between the two.
             del self._flights[plan.key]
 
-    async def _make_sure_it_can_be_said(self, plan: Plan, priority: Priority) -> None:
+    async def _make_sure_it_can_be_said(self, plan: Plan, urgency: Urgency) -> None:
         """Have the engine look at everything that is not cached, before the first byte is sent.
 
         The engine checks a reply's later segments with the first one that it makes. Where the
@@ -158,15 +159,15 @@ class Speaker:
         """
         for index, planned in enumerate(plan.clips):
             ahead = [later.segment for later in plan.clips[index + 1 :]]
-            if not (await self._clips.get(planned, ahead, priority)).cached:
+            if not (await self._clips.get(planned, ahead, urgency)).cached:
                 return
 
-    async def _make(self, flight: Flight, plan: Plan, priority: Priority) -> None:
+    async def _make(self, flight: Flight, plan: Plan) -> None:
         if not all(is_plain(planned.segment.text) for planned in plan.clips):
-            await self._make_sure_it_can_be_said(plan, priority)
+            await self._make_sure_it_can_be_said(plan, flight.urgency)
         encoder = open_encoder(plan.format)
         try:
-            whole = await self._encode(encoder, flight, plan, priority)
+            whole = await self._encode(encoder, flight, plan)
         except Exception:
             # Left open, it would close itself whenever it is collected: on the event loop, and
             # into a file that is closed already.
@@ -174,17 +175,16 @@ class Speaker:
             raise
         await self._cache.put(Entry(plan.key, whole, {"clips": len(plan.clips)}))
 
-    async def _encode(
-        self, encoder: Encoder, flight: Flight, plan: Plan, priority: Priority
-    ) -> bytes:
+    async def _encode(self, encoder: Encoder, flight: Flight, plan: Plan) -> bytes:
         """Encode clip after clip into the flight, and complete it. Returns the finished reply."""
         for index, planned in enumerate(plan.clips):
             if flight.readers == 0:
                 raise Abandoned("Everybody who listened has left.")
             began_s = time.perf_counter()
             ahead = [] if index else [later.segment for later in plan.clips[1:]]
-            turn = Priority.LISTENING if flight.begun else priority
-            found = await self._clips.get(planned, ahead, turn)
+            if flight.begun and flight.urgency.priority is Priority.WAITING:
+                flight.urgency.hasten(Priority.LISTENING)
+            found = await self._clips.get(planned, ahead, flight.urgency)
             generated_s = time.perf_counter()
             flight.timings.generation_ms += (generated_s - began_s) * 1000
             chunk = await asyncio.to_thread(encoder.write, found.clip.pcm)

@@ -93,7 +93,8 @@ class Barrier:
 
     async def reached(self) -> None:
         """Wait until the engine waits."""
-        self._opened = await asyncio.to_thread(os.open, self.path, os.O_WRONLY)
+        async with asyncio.timeout(30):
+            self._opened = await asyncio.to_thread(os.open, self.path, os.O_WRONLY)
 
     async def release(self) -> None:
         """Let the engine go on, once it is there."""

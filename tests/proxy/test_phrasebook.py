@@ -197,23 +197,28 @@ async def test_live_requests_go_before_the_warm_up(
 ) -> None:
     begun = f"  - Hello there.\n  - {barrier.text}\n"
     write(tmp_path / "books", BOOK + begun + "  - Phrase.\n")
-    edge = await start_edge(settings=with_books)
+    one_may_wait = replace(with_books.engine, max_waiting=1)
+    edge = await start_edge(settings=replace(with_books, engine=one_may_wait))
     await barrier.reached()
     held = Barrier(barrier.path.with_name("held"))
     holding = await edge.ask(f"Hello there. {held.text}", response_format="pcm")
     await barrier.release()
-    # From here on the engine is held by a live reply, and the warm-up waits for its turn.
+    # From here on a live reply has the engine, and the warm-up waits for its turn.
     await held.reached()
     while (await edge.say(barrier.text, response_format="pcm")).cache_status != HIT:
         pass
-    live = await edge.ask("Hello there. Live.", response_format="pcm")
-    # The disk does one thing after the other: when this is through, "Live." waits for its turn.
-    await edge.say("Hello there.", response_format="wav")
+    # Of these one is refused, which shows that the other waits for its turn.
+    asked = {asyncio.create_task(edge.say(text)) for text in ("Live one.", "Live two.")}
+    (refused,), (waiting,) = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    assert refused.result().status == 503
     await held.release()
-    assert await holding.read() and await live.read()
+    assert await holding.read()
+    assert (await waiting).status == 200
     await edge.say("Phrase.", response_format="pcm")
     made = edge.log.read_text(encoding="utf-8").splitlines()
-    assert made.index("Live.") < made.index("Phrase.")
+    assert [text for text in made if text in ("Live one.", "Live two.", "Phrase.")][1:] == [
+        "Phrase."
+    ]
 
 
 async def test_no_book_is_read_where_nothing_is_to_be_rendered(

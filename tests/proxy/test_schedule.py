@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.speech.schedule import Overloaded, Priority, Schedule
+from proxy.speech.schedule import Overloaded, Priority, Schedule, Urgency
 from synth.engine import BadAudio, Clip, EngineError, Segment
 from synth.voices import Blend
 
@@ -56,7 +56,7 @@ class Line:
 
     async def ask(self, text: str, priority: Priority = Priority.WAITING) -> asyncio.Task[Clip]:
         self.asked[text] = asyncio.create_task(
-            self.schedule.synthesize(segment(text), (), priority)
+            self.schedule.synthesize(segment(text), (), Urgency(priority))
         )
         await let_others_run()
         return self.asked[text]
@@ -99,7 +99,9 @@ async def test_as_many_run_at_a_time_as_there_are_slots() -> None:
 async def test_the_engine_is_told_what_lies_ahead() -> None:
     line = Line()
     asking = asyncio.create_task(
-        line.schedule.synthesize(segment("a"), [segment("b"), segment("c")], Priority.WAITING)
+        line.schedule.synthesize(
+            segment("a"), [segment("b"), segment("c")], Urgency(Priority.WAITING)
+        )
     )
     await let_others_run()
     await line.finish_all()

@@ -208,6 +208,19 @@ async def test_what_was_said_before_a_restart_is_a_hit_while_the_engine_loads(
     assert only(after, "Hello there.", "How are you?")
 
 
+async def test_replies_that_were_heard_when_the_server_stopped_are_kept(
+    start_edge: StartEdge, barrier: Barrier
+) -> None:
+    before = await start_edge()
+    texts = [f"Number {number} is next." for number in range(20)]
+    heard = await asyncio.gather(*(before.say(text, response_format="pcm") for text in texts))
+    await before.stop()
+    after = await start_edge("--slow-start", str(barrier.path), ready=False)
+    for text, first in zip(texts, heard, strict=True):
+        again = await after.say(text, response_format="pcm")
+        assert (again.cache_status, again.body) == (HIT, first.body)
+
+
 # Many at once.
 
 
@@ -229,12 +242,16 @@ async def test_fifty_who_ask_for_the_same_at_once_get_the_same_made_once(
 async def test_replies_that_share_a_sentence_make_it_once_together(
     edge: Edge, barrier: Barrier
 ) -> None:
+    await edge.say("Hello there.")
     one = asyncio.create_task(edge.say(f"{barrier.text} One.", response_format="pcm"))
     await barrier.reached()
-    other = asyncio.create_task(edge.say(f"{barrier.text} Other.", response_format="pcm"))
+    # It has begun, and comes to the sentence that is being made.
+    other = await edge.ask(f"Hello there. {barrier.text} Other.", response_format="pcm")
     await barrier.release()
-    assert {(await one).status, (await other).status} == {200}
-    assert only(edge, barrier.text, "One.", "Other.")
+    async with asyncio.timeout(30):
+        assert (await one).status == 200
+        assert await other.read()
+    assert only(edge, "Hello there.", barrier.text, "One.", "Other.")
 
 
 async def test_the_first_client_leaves_and_the_others_hear_all_of_it(
