@@ -41,7 +41,7 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     directory = settings.cache.directory.expanduser()
     books: tuple[Phrasebook, ...] = ()
     if settings.phrasebook.warm_at_start:
-        books = read_all(settings.phrasebook.directory or shipped_directory())
+        books = read_all((settings.phrasebook.directory or shipped_directory()).expanduser())
 
     planner = Planner()
 

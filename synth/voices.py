@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from math import gcd, lcm
 
@@ -47,7 +47,12 @@ class Language:
     """The import packages that this extra brings."""
 
     def installed(self) -> bool:
-        return all(find_spec(package) is not None for package in self.needs)
+        return _importable(self.needs)
+
+
+@cache
+def _importable(packages: tuple[str, ...]) -> bool:
+    return all(find_spec(package) is not None for package in packages)
 
 
 _LATIN = ("Latin", "Greek")

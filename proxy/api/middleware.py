@@ -37,7 +37,7 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
         logging.DEBUG if request.path in _PROBED else logging.INFO,
         "%s %s %d %.1f ms id=%s",
         request.method,
-        request.path,
+        request.rel_url.raw_path,
         response.status,
         (time.perf_counter() - began_s) * 1000,
         request[REQUEST_ID],

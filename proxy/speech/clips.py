@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -12,16 +13,29 @@ import soundfile
 from proxy.cache.entry import Entry
 from proxy.cache.tiered import TieredCache
 from proxy.speech.plan import PlannedClip
-from proxy.speech.schedule import Schedule, Urgency
+from proxy.speech.schedule import Overloaded, Schedule, Urgency
 from synth.engine import SAMPLE_RATE_HZ, Clip, Segment, Word
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundClip:
-    """A clip, and whether the engine had to make it."""
+    """A clip, and whether the engine made it for this caller."""
 
     clip: Clip
-    cached: bool
+    made: bool
+    """False where it was cached, or was being made for another caller already."""
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A clip that somebody waits for."""
+
+    urgency: Urgency
+    task: asyncio.Task[FoundClip] | None = None
+    waiters: int = 0
+    at_engine: bool = False
 
 
 class Clips:
@@ -30,50 +44,88 @@ class Clips:
     def __init__(self, cache: TieredCache, schedule: Schedule) -> None:
         self._cache = cache
         self._schedule = schedule
-        self._under_way: dict[str, tuple[asyncio.Task[FoundClip], Urgency]] = {}
+        self._under_way: dict[str, _UnderWay] = {}
+        self._tasks: set[asyncio.Task[FoundClip]] = set()
 
     async def get(
         self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency
     ) -> FoundClip:
         """The clip of `planned`; `ahead` as for `synth.engine.Engine.synthesize`.
 
-        Two who ask for a clip at the same time get the same one, made once.
+        Two who ask for a clip at the same time get the same one, made once. When all who wait have
+        left, a clip that is at the engine is finished and kept; one that still queues for it is not
+        made.
 
         Raises:
             EngineError: it is not cached and could not be made. Nothing was stored.
         """
-        # No `await` between looking for the task and adding it, or two would be started.
-        if planned.key in self._under_way:
-            task, shared = self._under_way[planned.key]
-            shared.hasten(urgency.priority)
-        else:
-            task = asyncio.create_task(self._find(planned, ahead, urgency))
-            self._under_way[planned.key] = task, urgency
-            task.add_done_callback(lambda done: self._land(planned.key, done))
-        # Shielded: whoever waits may leave, and the others still want the clip.
-        return await asyncio.shield(task)
+        # No `await` between looking for it and starting it, or two would be started.
+        under_way = self._under_way.get(planned.key)
+        joined = under_way is not None
+        if under_way is None:
+            under_way = self._start(planned, ahead, urgency)
+        under_way.urgency.hasten(urgency.priority)
+        under_way.waiters += 1
+        assert under_way.task is not None
+        try:
+            # Shielded: whoever waits may leave, and the others still want the clip.
+            found = await asyncio.shield(under_way.task)
+        except Overloaded:
+            if not joined:
+                raise
+            # It was refused to another, who had less of a claim to be served.
+            return await self.get(planned, ahead, urgency)
+        finally:
+            under_way.waiters -= 1
+            if not (under_way.waiters or under_way.at_engine or under_way.task.done()):
+                self._land(planned.key, under_way)
+                under_way.task.cancel()
+        return FoundClip(found.clip, made=found.made and not joined)
 
     async def close(self) -> None:
         """Drop what is under way."""
-        tasks = [task for task, _ in self._under_way.values()]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _land(self, key: str, task: asyncio.Task[FoundClip]) -> None:
-        del self._under_way[key]
-        if not task.cancelled():
-            task.exception()  # Whoever asked has it; where all of them left, nobody misses it.
+    def _start(self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency) -> _UnderWay:
+        under_way = _UnderWay(urgency)
+        task = asyncio.create_task(self._find(planned, ahead, under_way))
+        under_way.task = task
+        self._under_way[planned.key] = under_way
+        self._tasks.add(task)
+
+        def finished(task: asyncio.Task[FoundClip]) -> None:
+            self._land(planned.key, under_way)
+            self._tasks.discard(task)
+            if not task.cancelled():
+                task.exception()  # Whoever asked has it; where all have left, nobody misses it.
+
+        task.add_done_callback(finished)
+        return under_way
+
+    def _land(self, key: str, under_way: _UnderWay) -> None:
+        if self._under_way.get(key) is under_way:
+            del self._under_way[key]
 
     async def _find(
-        self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency
+        self, planned: PlannedClip, ahead: Sequence[Segment], under_way: _UnderWay
     ) -> FoundClip:
         entry = await self._cache.get(planned.key)
         if entry is not None:
-            return FoundClip(await asyncio.to_thread(_from_entry, entry), cached=True)
-        clip = await self._schedule.synthesize(planned.segment, ahead, urgency)
+            try:
+                return FoundClip(await asyncio.to_thread(_from_entry, entry), made=False)
+            except (soundfile.LibsndfileError, KeyError, TypeError) as problem:
+                logger.error("the clip %s… cannot be read: %s", planned.key[:12], problem)
+
+        def at_engine() -> None:
+            under_way.at_engine = True
+
+        clip = await self._schedule.synthesize(
+            planned.segment, ahead, under_way.urgency, on_turn=at_engine
+        )
         await self._cache.put(await asyncio.to_thread(_to_entry, planned.key, clip))
-        return FoundClip(clip, cached=False)
+        return FoundClip(clip, made=True)
 
 
 def _to_entry(key: str, clip: Clip) -> Entry:

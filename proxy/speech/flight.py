@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from proxy.speech.clips import FoundClip
 from proxy.speech.schedule import Priority, Urgency
-from synth.engine import EngineError
+from synth.engine import EngineUnavailable
 
 
 class FlightState(Enum):
@@ -41,6 +42,8 @@ class Flight:
     """How many are listening now."""
     whole: bytes | None = None
     """The finished reply, once it is complete."""
+    fetching: asyncio.Task[FoundClip] | None = None
+    """The clip that the producer waits for now."""
     from_cache: bool = False
     """Whether the finished reply was on disk, so that nothing had to be made."""
     _chunks: list[bytes] = field(default_factory=list)
@@ -97,5 +100,5 @@ class Flight:
         self._changed = asyncio.Event()
 
 
-class Abandoned(EngineError):
+class Abandoned(EngineUnavailable):
     """Everybody who listened has left, so the reply was not finished."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -69,9 +69,13 @@ class Schedule:
         self._mean_job_s = _FIRST_JOB_GUESS_S
 
     async def synthesize(
-        self, segment: Segment, ahead: Sequence[Segment], urgency: Urgency
+        self,
+        segment: Segment,
+        ahead: Sequence[Segment],
+        urgency: Urgency,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> Clip:
-        """Wait for a turn, then for the clip.
+        """Wait for a turn, then for the clip. `on_turn` is called in between.
 
         Raises:
             Overloaded: too many replies wait already. Never for a reply that has begun.
@@ -80,6 +84,7 @@ class Schedule:
         await self._turn(urgency)
         began_s = time.monotonic()
         try:
+            on_turn()
             clip = await self._engine.synthesize(segment, ahead)
             took_s = time.monotonic() - began_s
             self._mean_job_s += (1 - _MEMORY_OF_JOBS) * (took_s - self._mean_job_s)

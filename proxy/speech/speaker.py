@@ -11,13 +11,13 @@ from enum import Enum
 
 from proxy.cache.entry import Entry
 from proxy.cache.tiered import TieredCache
-from proxy.speech.clips import Clips
+from proxy.speech.clips import Clips, FoundClip
 from proxy.speech.flight import Abandoned, Flight, Timings
 from proxy.speech.plan import Plan
 from proxy.speech.schedule import Priority, Urgency
 from synth.audio.encode import Encoder, open_encoder
 from synth.audio.join import silence
-from synth.engine import EngineError
+from synth.engine import EngineError, EngineUnavailable
 from synth.text.normalise import is_plain
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,8 @@ class Speaker:
             yield Reply(flight, outcome)
         finally:
             flight.readers -= 1
+            if not flight.readers and flight.whole is None:
+                self._abandon(plan.key, flight)
 
     async def close(self) -> None:
         """Stop making replies; one that is made is still stored. Who still reads one that is not
@@ -131,6 +133,17 @@ class Speaker:
         producer.add_done_callback(self._producers.pop)
         return flight
 
+    def _abandon(self, key: str, flight: Flight) -> None:
+        """Nobody listens any more. The clip at the engine is finished and kept, and no other made.
+
+        At once, not when the producer comes to it: whoever asks next must not join a reply that is
+        given up.
+        """
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if flight.fetching is not None:
+            flight.fetching.cancel()
+
     async def _produce(self, flight: Flight, plan: Plan) -> None:
         try:
             entry = await self._cache.get(plan.key)
@@ -142,29 +155,46 @@ class Speaker:
         except EngineError as error:
             flight.fail(error)
         except asyncio.CancelledError:
-            flight.fail(EngineError("The server is shutting down."))
+            flight.fail(EngineUnavailable("The server is shutting down.", retry_after_s=1))
             raise
         except Exception as error:
             logger.exception("could not make the reply %s…", plan.key[:12])
             flight.fail(EngineError(f"The reply could not be made ({type(error).__name__})."))
         finally:
             # The reply is in memory before the flight goes: nobody falls between the two.
-            del self._flights[plan.key]
+            if self._flights.get(plan.key) is flight:
+                del self._flights[plan.key]
 
-    async def _make_sure_it_can_be_said(self, plan: Plan, urgency: Urgency) -> None:
+    async def _fetch(self, flight: Flight, plan: Plan, index: int) -> FoundClip:
+        """The clip of this number, for as long as somebody listens."""
+        ahead = [later.segment for later in plan.clips[index + 1 :]]
+        began_s = time.perf_counter()
+        flight.fetching = asyncio.create_task(
+            self._clips.get(plan.clips[index], ahead, flight.urgency)
+        )
+        try:
+            return await flight.fetching
+        except asyncio.CancelledError:
+            if flight.readers:
+                raise
+            raise Abandoned("Everybody who listened has left.", retry_after_s=1) from None
+        finally:
+            flight.fetching = None
+            flight.timings.generation_ms += (time.perf_counter() - began_s) * 1000
+
+    async def _make_sure_it_can_be_said(self, flight: Flight, plan: Plan) -> None:
         """Have the engine look at everything that is not cached, before the first byte is sent.
 
         The engine checks a reply's later segments with the first one that it makes. Where the
         beginning is cached, that would come too late to refuse the reply.
         """
-        for index, planned in enumerate(plan.clips):
-            ahead = [later.segment for later in plan.clips[index + 1 :]]
-            if not (await self._clips.get(planned, ahead, urgency)).cached:
+        for index in range(len(plan.clips)):
+            if (await self._fetch(flight, plan, index)).made:
                 return
 
     async def _make(self, flight: Flight, plan: Plan) -> None:
         if not all(is_plain(planned.segment.text) for planned in plan.clips):
-            await self._make_sure_it_can_be_said(plan, flight.urgency)
+            await self._make_sure_it_can_be_said(flight, plan)
         encoder = open_encoder(plan.format)
         try:
             whole = await self._encode(encoder, flight, plan)
@@ -178,15 +208,12 @@ class Speaker:
     async def _encode(self, encoder: Encoder, flight: Flight, plan: Plan) -> bytes:
         """Encode clip after clip into the flight, and complete it. Returns the finished reply."""
         for index, planned in enumerate(plan.clips):
-            if flight.readers == 0:
-                raise Abandoned("Everybody who listened has left.")
-            began_s = time.perf_counter()
-            ahead = [] if index else [later.segment for later in plan.clips[1:]]
+            if not flight.readers:
+                raise Abandoned("Everybody who listened has left.", retry_after_s=1)
             if flight.begun and flight.urgency.priority is Priority.WAITING:
                 flight.urgency.hasten(Priority.LISTENING)
-            found = await self._clips.get(planned, ahead, flight.urgency)
+            found = await self._fetch(flight, plan, index)
             generated_s = time.perf_counter()
-            flight.timings.generation_ms += (generated_s - began_s) * 1000
             chunk = await asyncio.to_thread(encoder.write, found.clip.pcm)
             if planned.pause_s:
                 chunk += await asyncio.to_thread(encoder.write, silence(planned.pause_s))
