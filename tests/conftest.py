@@ -6,8 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from synth import weights
+
+# How long an example takes is the machine's business.
+settings.register_profile("kokoro-edge", deadline=None)
+settings.load_profile("kokoro-edge")
 
 _MEASURED = pytest.StashKey[list[str]]()
 
