@@ -15,11 +15,13 @@ _RUN = regex.compile(
     r"|(?<=\S)(?:\*{2,3}|_{2,3}|`{2,3}|~~)(?![\p{L}\p{N}])"
 )
 _PAIR = regex.compile(
-    r"(?<![\p{L}\p{N}*_`])([*_`])(?=[^\s*_`])(.*?)(?<=[^\s*_`])\1(?![\p{L}\p{N}])"
+    r"(?<![\p{L}\p{N}*_`])"
+    r"(?:\*(?=\S)(?P<said>[^*]*)(?<=\S)\*|_(?=\S)(?P<said>[^_]*)(?<=\S)_|`(?=\S)(?P<said>[^`]*)(?<=\S)`)"
+    r"(?![\p{L}\p{N}])"
 )
 # A link is said by its text. Phonemes and stress in brackets are misaki's own syntax, and are kept.
 _LINK = regex.compile(r"\[([^\[\]]+)\]\((?![/#]|[+-]?[\d.]+\))[^()\s]*\)")
-_LINE_MARK = regex.compile(r"^(?:#{1,6}|[-*•–>])\s+")
+_LINE_MARK = regex.compile(r"^(?:(?:#{1,6}|[-*•–>])\s+)+")
 _RULE = regex.compile(r"^(?:[*_`~=-] ?){3,}$")
 _BLANKS = regex.compile(r" {2,}")
 
@@ -29,7 +31,7 @@ def without_markdown(line: str) -> str:
     while True:
         line = _RULE.sub("", line)
         shorter = _LINK.sub(r"\1", _LINE_MARK.sub("", line.strip()))
-        shorter = _PAIR.sub(r"\2", _RUN.sub("", shorter))
+        shorter = _PAIR.sub(r"\g<said>", _RUN.sub("", shorter))
         shorter = _BLANKS.sub(" ", shorter)
         if shorter == line:
             return line

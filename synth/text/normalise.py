@@ -30,8 +30,9 @@ _INVISIBLE_BUT_JOINERS = regex.compile(
 )
 
 _PLAIN = regex.compile(
-    r"(?:[A-Za-z\u00c0-\u017f\p{Devanagari}\d\s.,;:!?…'’‘\"“”()/%&@\-–—¿¡।]"
-    r"|[$£€](?=\d)|(?<=\d ?)[$£€])*"
+    r"(?=.*[A-Za-z])(?:[A-Za-z0-9àâäáãçèéêëìíîïñòóôöõùúûüÀÉÑÜ\s.,;:!?…'’‘\"“”()/%&\-–—¿¡]"
+    r"|[$£€](?=[0-9])|(?<=[0-9] ?)[$£€])*",
+    regex.S,
 )
 # Left over by the accents of Western and Central Europe, all of which G2P knows.
 _RARE_LATIN = regex.compile(r"[\u1e00-\u1eff]")
