@@ -5,6 +5,8 @@ Imported by engine processes only: it brings torch.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,6 +20,7 @@ from torch.nn.utils import remove_weight_norm
 from synth.audio.check import Samples, check_length, check_signal, to_pcm
 from synth.audio.trim import trim
 from synth.engine import SAMPLE_RATE_HZ, Clip, EngineError, Segment, Word
+from synth.sources import CONFIG_FILE, MODEL_FILE, voice_file
 from synth.text.phonemes import Phonemizer, Utterance
 from synth.voices import Blend
 from synth.weights import Weights
@@ -39,8 +42,8 @@ class Kokoro:
             torch.set_num_threads(threads)
         self.device = _resolve(device)
         self._weights = weights
-        config = json.loads((weights.folder / "config.json").read_text(encoding="utf-8"))
-        model = KModel(_REPO, config=config, model=str(weights.folder / "kokoro-v1_0.pth"))
+        config = json.loads((weights.folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        model = KModel(_REPO, config=config, model=str(weights.folder / MODEL_FILE))
         self._model = _folded(model).to(self.device).eval()
         self._phonemize = Phonemizer(config["vocab"])
         self._pack = lru_cache(maxsize=64)(self._load_pack)
@@ -85,12 +88,17 @@ class Kokoro:
 
     def _load_pack(self, blend: Blend) -> torch.Tensor:
         """The blend's style vectors, one for each number of phonemes: shape (510, 1, 256)."""
-        folder = self._weights.folder / "voices"
-        packs = [
-            share * torch.load(folder / f"{name}.pt", weights_only=True)
-            for name, share in blend.shares()
-        ]
+        packs = [share * self._load_voice(name) for name, share in blend.shares()]
         return torch.stack(packs).sum(dim=0).to(self.device)
+
+    def _load_voice(self, name: str) -> torch.Tensor:
+        """Verified as it is read: clips are kept under the digest that it had at the start."""
+        path = self._weights.folder / voice_file(name)
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self._weights.voice_sha256(name):
+            raise EngineError(f"{path} has changed since the engine was started. Start it again.")
+        pack: torch.Tensor = torch.load(io.BytesIO(content), weights_only=True)
+        return pack
 
 
 def _resolve(device: str) -> str:

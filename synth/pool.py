@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 _FIRST_LOAD_GUESS_S = 15.0
 _MAX_RESTART_DELAY_S = 30.0
+_SHORT_LIFE_S = 10.0
+_MIN_PATIENCE_S = 30.0
+_PATIENCE_IN_LOADS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +81,13 @@ class EnginePool:
         self._options = options
         self._on_ready = on_ready
         self._command = tuple(command or options.command())
-        # None in the queue says that the pool is closed, and is always put back.
-        self._idle: asyncio.Queue[EngineProcess | None] = asyncio.Queue()
+        self._idle: deque[EngineProcess] = deque()
+        self._changed = asyncio.Event()
         self._live: set[EngineProcess] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._jobs: set[asyncio.Task[Clip]] = set()
         self._up = asyncio.Event()
+        self._was_up = False
         self._closed = False
         self._load_began_s = 0.0
         self._load_took_s = _FIRST_LOAD_GUESS_S
@@ -111,7 +117,7 @@ class EnginePool:
     async def close(self) -> None:
         """End every process and wait until it has ended. Who waits for a clip gets an error."""
         self._closed = True
-        self._idle.put_nowait(None)
+        self._wake()
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, *self._jobs, return_exceptions=True)
@@ -126,7 +132,7 @@ class EnginePool:
         return max(1.0, self._load_took_s - elapsed_s)
 
     async def synthesize(self, segment: Segment, ahead: Sequence[Segment] = ()) -> Clip:
-        if not self._live:
+        if not self._was_up:
             raise self._not_up()
         deadline_s = self._options.pass_deadline_s / min(segment.speed, 1.0)
         request = wire.pack(
@@ -151,24 +157,43 @@ class EnginePool:
     async def _run(self, process: EngineProcess, request: bytes, deadline_s: float) -> Clip:
         try:
             header, body = await process.ask(request, deadline_s)
-        finally:
-            if not process.ended:
-                self._idle.put_nowait(process)
+        except BaseException:
+            # Its pipe may hold the rest of this answer, which must not become the next one's.
+            await process.end()
+            raise
+        self._idle.append(process)
+        self._wake()
         return wire.unpack_answer(header, body)
 
     async def _take(self) -> EngineProcess:
-        """Wait for a process that has nothing to do."""
-        try:
-            async with asyncio.timeout(self._options.start_deadline_s):
-                while True:
-                    process = await self._idle.get()
-                    if process is None:
-                        self._idle.put_nowait(None)
-                        raise self._not_up()
-                    if not process.ended:
-                        return process
-        except TimeoutError:
-            raise self._not_up() from None
+        """Wait for a process that has nothing to do.
+
+        Where none is up, one is being started in place of one that ended. That is waited for, a few
+        times as long as it took the last time, unless it is known to fail.
+        """
+        patience_s = max(_MIN_PATIENCE_S, _PATIENCE_IN_LOADS * self._load_took_s)
+        give_up_s = time.monotonic() + patience_s
+        while True:
+            while self._idle:
+                process = self._idle.popleft()
+                if not process.ended:
+                    return process
+            left_s = None if self._live else give_up_s - time.monotonic()
+            if (
+                self._closed
+                or self.state is PoolState.FAILED
+                or (left_s is not None and left_s < 0)
+            ):
+                raise self._not_up()
+            changed = self._changed
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await changed.wait()
+
+    def _wake(self) -> None:
+        """Let whoever waits for a process look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _not_up(self) -> EngineUnavailable:
         if self._closed:
@@ -180,18 +205,23 @@ class EnginePool:
 
     async def _keep_running(self) -> None:
         """Keep one process running, for as long as the pool is open."""
-        delay_s = 0.0
+        in_a_row = 0  # Failed starts, or lives so short that they are as good as failed.
         while True:
+            began_s = time.monotonic()
             try:
                 await self._run_one()
-                delay_s = 0.0
+                in_a_row = in_a_row + 1 if time.monotonic() - began_s < _SHORT_LIFE_S else 0
             except Exception as problem:
                 # Whatever it was, a pool without this loop would refuse everything for good.
                 self.problem = str(problem) or type(problem).__name__
-                delay_s = min(_MAX_RESTART_DELAY_S, max(1.0, delay_s * 2))
-                logger.error("engine did not start, trying again in %.0f s: %s", delay_s, problem)
+                logger.error("engine did not start and is tried again: %s", problem)
+                in_a_row += 1
+                self._wake()
             self.restarts += 1
-            await asyncio.sleep(delay_s)
+            # The first one that ends is replaced at once.
+            await asyncio.sleep(
+                min(_MAX_RESTART_DELAY_S, 2.0 ** (in_a_row - 2) if in_a_row > 1 else 0)
+            )
 
     async def _run_one(self) -> None:
         """Start a process and wait until it ends. Raises what kept it from starting."""
@@ -213,15 +243,18 @@ class EnginePool:
 
     def _admit(self, process: EngineProcess) -> None:
         self._live.add(process)
-        self._idle.put_nowait(process)
+        self._idle.append(process)
         self.problem = None
+        self._was_up = True
         self._up.set()
+        self._wake()
         logger.info("engine ready on %s in %.1f s", self.device, self._load_took_s)
 
     def _dismiss(self, process: EngineProcess) -> None:
         self._live.discard(process)
         if not self._live:
             self._up.clear()
+        self._wake()
 
     def _finished(self, job: asyncio.Task[Clip]) -> None:
         self._jobs.discard(job)

@@ -157,7 +157,7 @@ class ChosenVoice:
     """That of the voice named first."""
 
 
-_PART = re.compile(r"\s*(?P<name>[^()+\s]+)\s*(?:\(\s*(?P<weight>\d{1,9}(?:\.\d{1,4})?)\s*\))?\s*")
+_PART = re.compile(r"(?P<name>[^()+\s]+)(?:\s*\(\s*(?P<weight>\d{1,9}(?:\.\d{1,4})?)\s*\))?")
 
 
 @lru_cache(maxsize=1024)
@@ -175,7 +175,7 @@ def parse_voice(spec: str) -> ChosenVoice:
             f"A blend may have {MAX_BLENDED_VOICES} voices at most; this one has {len(pieces)}."
         )
     for piece in pieces:
-        match = _PART.fullmatch(piece)
+        match = _PART.fullmatch(piece.strip())
         if match is None:
             raise UnknownVoice(
                 f"Cannot read the voice {_shown(piece)}. "

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from synth import wire
 from synth.engine import EngineError
+from synth.weights import WeightsError, fetch
 
 if TYPE_CHECKING:
     from synth.kokoro import Kokoro
@@ -28,9 +29,12 @@ NICENESS = 5
 
 def main() -> None:
     options = _parse_options()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
+    # Ctrl-C and service managers signal the whole group. The parent decides: it may have replies to
+    # finish, and when it ends, so does this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Libraries print to stdout; frames must not be mixed with that.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     requests = _read_requests(sys.stdin.buffer)
     os.nice(NICENESS)
@@ -38,7 +42,7 @@ def main() -> None:
     engine = _load(options, answers)
 
     def alive() -> None:
-        answers.write(wire.pack({"event": "alive"}))
+        _send(answers, wire.pack({"event": "alive"}))
 
     while True:
         header, _ = requests.get()
@@ -53,7 +57,7 @@ def main() -> None:
             # and the next request must not wait for it to load again.
             traceback.print_exc()
             answer = wire.pack_error(EngineError(f"The engine failed ({type(error).__name__})."))
-        answers.write(answer)
+        _send(answers, answer)
 
 
 def _parse_options() -> argparse.Namespace:
@@ -71,16 +75,24 @@ def _load(options: argparse.Namespace, answers: BinaryIO) -> Kokoro:
     warnings.filterwarnings("ignore", module=r"torch\.nn\.")
     try:
         from synth.kokoro import Kokoro  # torch: seconds, and none of the parent's business
-        from synth.weights import fetch
 
         weights = fetch(options.weights, options.cache_dir)
         engine = Kokoro(weights, device=options.device, threads=options.threads)
+    except (EngineError, WeightsError) as error:
+        _send(answers, wire.pack({"event": "failed", "message": str(error)}))
+        sys.exit(1)
     except Exception as error:
         traceback.print_exc()
-        answers.write(wire.pack({"event": "failed", "message": f"{type(error).__name__}: {error}"}))
+        message = f"{type(error).__name__}: {error}"
+        _send(answers, wire.pack({"event": "failed", "message": message}))
         sys.exit(1)
-    answers.write(wire.pack({"event": "ready", "device": engine.device}))
+    _send(answers, wire.pack({"event": "ready", "device": engine.device}))
     return engine
+
+
+def _send(answers: BinaryIO, frame: bytes) -> None:
+    answers.write(frame)
+    answers.flush()
 
 
 def _read_requests(stream: BinaryIO) -> queue.Queue[tuple[wire.Header, bytes]]:
