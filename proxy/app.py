@@ -21,7 +21,7 @@ from proxy.speech.clips import Clips
 from proxy.speech.plan import Planner
 from proxy.speech.schedule import Schedule
 from proxy.speech.speaker import Speaker
-from synth.fingerprint import package_versions
+from synth.fingerprint import read_package_versions
 from synth.pool import EngineOptions, EnginePool
 from synth.weights import installed
 
@@ -46,7 +46,7 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     planner = Planner()
 
     async def look_for_weights() -> None:
-        await asyncio.to_thread(package_versions)
+        await asyncio.to_thread(read_package_versions)
         planner.weights = await asyncio.to_thread(installed, settings.engine.weights, directory)
 
     pool = EnginePool(

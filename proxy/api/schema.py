@@ -15,6 +15,9 @@ from synth.voices import DEFAULT_VOICE, near
 MAX_INPUT_CHARS = 4096
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 
+_Name = Annotated[StrictStr, Field(max_length=256)]
+"""Of a model, a voice, a format, a language. Bounded, since what is named is looked up by it."""
+
 
 class SpeechRequest(BaseModel):
     """`POST /v1/audio/speech`. What it does not know, it ignores; null is as good as left out."""
@@ -22,12 +25,12 @@ class SpeechRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     input: Annotated[StrictStr, Field(min_length=1, max_length=MAX_INPUT_CHARS)]
-    model: StrictStr = "kokoro"
+    model: _Name = "kokoro"
     """Any name: there is one model."""
-    voice: StrictStr = DEFAULT_VOICE
-    response_format: StrictStr = DEFAULT_FORMAT
+    voice: _Name = DEFAULT_VOICE
+    response_format: _Name = DEFAULT_FORMAT
     speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)] = 1.0
-    lang_code: StrictStr | None = None
+    lang_code: _Name | None = None
 
     @pydantic.model_validator(mode="before")
     @classmethod

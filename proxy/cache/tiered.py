@@ -24,7 +24,7 @@ class TieredCache:
             self._memory.put(entry)
         return entry
 
-    async def put(self, entry: Entry) -> None:
-        """Memory first: whoever asks next finds it, however slow the disk is."""
+    def put(self, entry: Entry) -> None:
+        """In memory at once, so that whoever asks next finds it; on disk as soon as that can."""
         self._memory.put(entry)
-        await self._disk.put(entry)
+        self._disk.put(entry)

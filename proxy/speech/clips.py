@@ -124,7 +124,7 @@ class Clips:
         clip = await self._schedule.synthesize(
             planned.segment, ahead, under_way.urgency, on_turn=at_engine
         )
-        await self._cache.put(await asyncio.to_thread(_to_entry, planned.key, clip))
+        self._cache.put(await asyncio.to_thread(_to_entry, planned.key, clip))
         return FoundClip(clip, made=True)
 
 

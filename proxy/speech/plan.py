@@ -11,7 +11,14 @@ from synth.engine import CannotSay, EngineLoading, Segment
 from synth.fingerprint import fingerprint
 from synth.text.normalise import check_script, normalise
 from synth.text.sentences import split
-from synth.voices import Blend, UnknownVoice, parse_language, parse_voice, require_installed
+from synth.voices import (
+    Blend,
+    Language,
+    UnknownVoice,
+    parse_language,
+    parse_voice,
+    require_installed,
+)
 from synth.weights import Weights, WeightsError
 
 DEFAULT_FORMAT = next(iter(FORMATS))
@@ -82,7 +89,7 @@ class Planner:
             raise CannotSay("There is nothing to say in this text: it has no letters or digits.")
         # Rounded before it is used, not only in the key: what shares a key must sound the same.
         speed = round(wanted.speed, 2)
-        shaped_by = self._fingerprint(chosen.blend)
+        shaped_by = self._fingerprint(chosen.blend, language)
         clips = []
         for index, piece in enumerate(pieces):
             segment = Segment(piece, chosen.blend, language.code, speed, seed=0)
@@ -97,11 +104,11 @@ class Planner:
         )
         return Plan(whole, tuple(clips), FORMATS[wanted.format], str(chosen.blend))
 
-    def _fingerprint(self, blend: Blend) -> tuple[str, ...]:
+    def _fingerprint(self, blend: Blend, language: Language) -> tuple[str, ...]:
         if self.weights is None:
             raise EngineLoading("The model is still being fetched.", retry_after_s=10)
         try:
-            return fingerprint(self.weights, blend)
+            return fingerprint(self.weights, blend, language.code)
         except WeightsError:
             # A folder of the operator's own need not hold every voice there is.
             raise UnknownVoice(f"The voice '{blend}' is not installed on this server.") from None

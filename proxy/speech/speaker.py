@@ -203,7 +203,7 @@ class Speaker:
             # into a file that is closed already.
             await asyncio.to_thread(encoder.finish)
             raise
-        await self._cache.put(Entry(plan.key, whole, {"clips": len(plan.clips)}))
+        self._cache.put(Entry(plan.key, whole, {"clips": len(plan.clips)}))
 
     async def _encode(self, encoder: Encoder, flight: Flight, plan: Plan) -> bytes:
         """Encode clip after clip into the flight, and complete it. Returns the finished reply."""

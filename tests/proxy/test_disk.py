@@ -32,6 +32,12 @@ both_sizes = pytest.mark.parametrize("entry", [SMALL, LARGE], ids=["in a row", "
 OpenTier = Callable[[], AbstractAsyncContextManager[DiskTier]]
 
 
+async def write(tier: DiskTier, entry: Entry) -> None:
+    """Put, and wait until it is written: the tier does one thing after the other."""
+    tier.put(entry)
+    await tier.get("nothing")
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "audio"
@@ -117,14 +123,14 @@ async def test_what_was_put_is_had_back(opened: OpenTier) -> None:
     async with opened() as tier:
         for entry in (SMALL, LARGE):
             assert await tier.get(entry.key) is None
-            await tier.put(entry)
+            await write(tier, entry)
             assert await tier.get(entry.key) == entry
 
 
 async def test_entries_survive_a_restart(opened: OpenTier) -> None:
     async with opened() as tier:
-        await tier.put(SMALL)
-        await tier.put(LARGE)
+        await write(tier, SMALL)
+        await write(tier, LARGE)
     async with opened() as tier:
         assert await tier.get(SMALL.key) == SMALL
         assert await tier.get(LARGE.key) == LARGE
@@ -132,9 +138,9 @@ async def test_entries_survive_a_restart(opened: OpenTier) -> None:
 
 async def test_putting_again_replaces(directory: Path, opened: OpenTier) -> None:
     async with opened() as tier:
-        await tier.put(LARGE)
+        await write(tier, LARGE)
         again = Entry(LARGE.key, LARGE.payload[::-1], {})
-        await tier.put(again)
+        await write(tier, again)
         assert await tier.get(LARGE.key) == again
         assert len(value_files(directory)) == 1
 
@@ -158,14 +164,14 @@ async def test_a_damaged_entry_is_a_miss_and_deleted(
     directory: Path, opened: OpenTier, entry: Entry
 ) -> None:
     async with opened() as tier:
-        await tier.put(entry)
+        await write(tier, entry)
         data = bytearray(stored(directory, entry))
         data[len(data) // 2] ^= 0x10
         overwrite(directory, entry, bytes(data))
         assert await tier.get(entry.key) is None
         assert rows(directory) == set()
         assert value_files(directory) == []
-        await tier.put(entry)
+        await write(tier, entry)
         assert await tier.get(entry.key) == entry
 
 
@@ -178,7 +184,7 @@ async def test_a_bit_flipped_anywhere_is_a_miss_after_a_restart_too(
     directory: Path, opened: OpenTier, entry: Entry, data: st.DataObject
 ) -> None:
     async with opened() as tier:
-        await tier.put(entry)
+        await write(tier, entry)
     flipped = bytearray(stored(directory, entry))
     flipped[data.draw(st.integers(0, len(flipped) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     overwrite(directory, entry, bytes(flipped))
@@ -193,7 +199,7 @@ async def test_a_truncated_entry_is_a_miss_and_deleted(
     directory: Path, opened: OpenTier, entry: Entry, share: float
 ) -> None:
     async with opened() as tier:
-        await tier.put(entry)
+        await write(tier, entry)
         data = stored(directory, entry)
         overwrite(directory, entry, data[: int(len(data) * share)])
         assert await tier.get(entry.key) is None
@@ -202,7 +208,7 @@ async def test_a_truncated_entry_is_a_miss_and_deleted(
 
 async def test_an_entry_under_another_key_is_a_miss(directory: Path, opened: OpenTier) -> None:
     async with opened() as tier:
-        await tier.put(SMALL)
+        await write(tier, SMALL)
         execute(directory, "UPDATE Cache SET key = ?", "c" * 32)
         assert await tier.get("c" * 32) is None
         assert rows(directory) == set()
@@ -277,10 +283,10 @@ async def test_a_row_that_holds_no_entry_is_a_miss_and_deleted(
 
 async def test_a_value_file_that_is_gone_is_a_miss(directory: Path, opened: OpenTier) -> None:
     async with opened() as tier:
-        await tier.put(LARGE)
+        await write(tier, LARGE)
         value_files(directory)[0].unlink()
         assert await tier.get(LARGE.key) is None
-        await tier.put(LARGE)
+        await write(tier, LARGE)
         assert await tier.get(LARGE.key) == LARGE
 
 
@@ -288,7 +294,7 @@ async def test_a_value_file_that_cannot_be_read_is_a_miss(
     directory: Path, opened: OpenTier
 ) -> None:
     async with opened() as tier:
-        await tier.put(LARGE)
+        await write(tier, LARGE)
         [file] = value_files(directory)
         file.unlink()
         file.mkdir()
@@ -321,11 +327,11 @@ async def test_storage_that_breaks_while_it_is_open_is_a_miss_and_no_error(
     directory: Path, opened: OpenTier, break_it: Callable[[Path], None]
 ) -> None:
     async with opened() as tier:
-        await tier.put(LARGE)
+        await write(tier, LARGE)
         break_it(directory)
         for entry in (SMALL, LARGE):
             await tier.get(entry.key)
-            await tier.put(entry)
+            await write(tier, entry)
             assert await tier.get(entry.key) in (None, entry)
 
 
@@ -333,12 +339,12 @@ async def test_a_database_that_somebody_else_locks_is_a_miss_in_good_time(
     directory: Path, opened: OpenTier
 ) -> None:
     async with opened() as tier:
-        await tier.put(SMALL)
+        await write(tier, SMALL)
         with closing(sqlite3.connect(directory / "cache.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             async with asyncio.timeout(10):
                 assert await tier.get(SMALL.key) is None
-                await tier.put(LARGE)
+                await write(tier, LARGE)
         assert await tier.get(SMALL.key) == SMALL
 
 
@@ -347,11 +353,11 @@ async def test_garbage_in_the_database_does_not_keep_the_server_from_starting(
     directory: Path, opened: OpenTier, file: str
 ) -> None:
     async with opened() as tier:
-        await tier.put(SMALL)
+        await write(tier, SMALL)
     (directory / file).write_bytes(os.urandom(8192))
     async with opened() as tier:
         assert await tier.get(SMALL.key) in (None, SMALL)
-        await tier.put(LARGE)
+        await write(tier, LARGE)
         assert await tier.get(LARGE.key) == LARGE
     async with opened() as tier:
         assert await tier.get(LARGE.key) == LARGE
@@ -360,7 +366,7 @@ async def test_garbage_in_the_database_does_not_keep_the_server_from_starting(
 async def test_a_damaged_database_is_set_aside_once(directory: Path, opened: OpenTier) -> None:
     for _ in range(3):
         async with opened() as tier:
-            await tier.put(LARGE)
+            await write(tier, LARGE)
         (directory / "cache.db").write_bytes(os.urandom(8192))
     async with opened() as tier:
         assert await tier.get(LARGE.key) is None
@@ -377,7 +383,7 @@ async def test_what_is_kept_stays_within_its_bytes(directory: Path) -> None:
 
 async def test_what_is_read_again_and_again_is_not_evicted(directory: Path) -> None:
     async with open_tier(directory, MIB) as tier:
-        await tier.put(LARGE)
+        await write(tier, LARGE)
         for round in range(8):
             await fill(tier, MIB // 4, f"{round}")
             assert await tier.get(LARGE.key) == LARGE
@@ -387,5 +393,5 @@ async def fill(tier: DiskTier, total_bytes: int, prefix: str = "") -> Entry:
     """Put other entries of this many bytes. Returns the last."""
     for number in range(total_bytes // 50_000):
         entry = Entry(f"{prefix} filler {number}", b"x" * 50_000, {})
-        await tier.put(entry)
+        await write(tier, entry)
     return entry
