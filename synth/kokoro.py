@@ -47,9 +47,10 @@ class Kokoro:
         self._model = _folded(model).to(self.device).eval()
         self._phonemize = Phonemizer(config["vocab"])
         self._pack = lru_cache(maxsize=64)(self._load_pack)
-        for language in ("a", "b"):
-            # The first pass through anything is slow; nobody's call should be the one to pay.
-            blend = Blend((("af_bella" if language == "a" else "bf_emma", 1),))
+        # The first pass through anything is slow; nobody's call should be the one to pay.
+        english = {name[0]: name for name in weights.voices if name[0] in "ab"}
+        for language, voice in english.items():
+            blend = Blend(((voice, 1),))
             self.synthesize(Segment(_WARM_UP_TEXT, blend, language, speed=1.0, seed=0))
 
     def synthesize(

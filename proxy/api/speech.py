@@ -77,7 +77,8 @@ async def _stream(
             await response.write(chunk)
     except EngineError as error:
         # A reply that ends cleanly is taken for the whole of it, so this one must not.
-        logger.error("request %s broke off: %s", request[REQUEST_ID], error)
+        # By its kind alone: the message may quote the caller's words.
+        logger.error("request %s broke off: %s", request[REQUEST_ID], type(error).__name__)
         if request.transport is not None:
             request.transport.abort()
         return response

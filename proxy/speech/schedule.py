@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from synth.engine import Clip, Engine, EngineUnavailable, Segment
@@ -17,14 +17,14 @@ _MEMORY_OF_JOBS = 0.8
 
 
 class Priority(IntEnum):
-    """Lower goes first."""
+    """What is at stake; lower is more."""
 
     LISTENING = 0
-    """Somebody hears the beginning of this reply already, and must not wait for the rest."""
+    """Somebody hears the beginning of this reply already. The rest is never refused."""
     WAITING = 1
     """Somebody waits for this reply's first sound."""
     WARM_UP = 2
-    """Nobody waits."""
+    """Nobody waits: goes after all others."""
 
 
 @dataclass(slots=True)
@@ -33,6 +33,10 @@ class Urgency:
     may ask for what a warm-up is waiting to make."""
 
     priority: Priority
+    due_s: float = field(default_factory=time.monotonic)
+    """By the monotonic clock: who waits for the first sound is due from the moment of asking, who
+    listens already is due shortly before the sound runs out. Who is due first goes first, so that
+    long replies neither break off nor keep everybody else waiting."""
 
     def hasten(self, priority: Priority) -> None:
         self.priority = min(self.priority, priority)
@@ -47,8 +51,8 @@ class _Turn:
     come: asyncio.Future[None]
 
     @property
-    def order(self) -> tuple[Priority, int]:
-        return self.urgency.priority, self.arrival
+    def order(self) -> tuple[bool, float, int]:
+        return self.urgency.priority is Priority.WARM_UP, self.urgency.due_s, self.arrival
 
 
 class Overloaded(EngineUnavailable):
@@ -56,7 +60,7 @@ class Overloaded(EngineUnavailable):
 
 
 class Schedule:
-    """Lets as many jobs at the engine as it has processes; the rest wait in order of priority."""
+    """Lets as many jobs at the engine as it has processes; the rest wait until they are due."""
 
     def __init__(self, engine: Engine, slots: int, max_waiting: int) -> None:
         """`slots` jobs run at a time; when `max_waiting` replies wait, new ones are refused."""

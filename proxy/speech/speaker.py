@@ -22,6 +22,9 @@ from synth.text.normalise import is_plain
 
 logger = logging.getLogger(__name__)
 
+_MARGIN_S = 2.0
+"""How long before its listener has heard everything a reply's next sentence is due."""
+
 
 class Outcome(Enum):
     """Where a reply came from."""
@@ -207,11 +210,13 @@ class Speaker:
 
     async def _encode(self, encoder: Encoder, flight: Flight, plan: Plan) -> bytes:
         """Encode clip after clip into the flight, and complete it. Returns the finished reply."""
+        begun_s, sent_s = 0.0, 0.0
         for index, planned in enumerate(plan.clips):
             if not flight.readers:
                 raise Abandoned("Everybody who listened has left.", retry_after_s=1)
-            if flight.begun and flight.urgency.priority is Priority.WAITING:
+            if flight.begun and flight.urgency.priority is not Priority.WARM_UP:
                 flight.urgency.hasten(Priority.LISTENING)
+                flight.urgency.due_s = begun_s + sent_s - _MARGIN_S
             found = await self._fetch(flight, plan, index)
             generated_s = time.perf_counter()
             chunk = await asyncio.to_thread(encoder.write, found.clip.pcm)
@@ -226,5 +231,8 @@ class Speaker:
                 flight.append(chunk + finished.tail)
                 flight.complete(finished.whole)
                 return finished.whole
+            if not flight.begun:
+                begun_s = time.monotonic()
             flight.append(chunk)
+            sent_s += found.clip.duration_s + planned.pause_s
         raise AssertionError("a plan has at least one clip")

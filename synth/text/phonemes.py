@@ -85,10 +85,6 @@ class Phonemizer:
         """
         return self._cached(text, language)
 
-    def load(self, language: str) -> None:
-        """Load a language's G2P now rather than at its first use."""
-        self._pipeline(language)
-
     def _pipeline(self, language: str) -> KPipeline:
         if language not in self._pipelines:
             self._pipelines[language] = KPipeline(language, repo_id=_REPO, model=False)

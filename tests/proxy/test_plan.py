@@ -17,7 +17,11 @@ from synth.text.sentences import MAX_SEGMENT_CHARS
 from synth.voices import VOICES, UnknownLanguage, UnknownVoice
 from synth.weights import Weights
 
-DIGESTS = {"config.json": "c", "kokoro-v1_0.pth": "m", **{f"voices/{name}.pt": f"of {name}" for name in VOICES}}
+DIGESTS = {
+    "config.json": "c",
+    "kokoro-v1_0.pth": "m",
+    **{f"voices/{name}.pt": f"of {name}" for name in VOICES},
+}
 
 
 def planner_for(digests: dict[str, str]) -> Planner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,10 +54,15 @@ class Line:
         self.engine = HeldEngine()
         self.schedule = Schedule(self.engine, slots, max_waiting)
         self.asked: dict[str, asyncio.Task[Clip]] = {}
+        self.urgencies: dict[str, Urgency] = {}
+        self.began_s = time.monotonic()
 
-    async def ask(self, text: str, priority: Priority = Priority.WAITING) -> asyncio.Task[Clip]:
+    async def ask(
+        self, text: str, priority: Priority = Priority.WAITING, due_in_s: float = 0
+    ) -> asyncio.Task[Clip]:
+        self.urgencies[text] = Urgency(priority, self.began_s + due_in_s)
         self.asked[text] = asyncio.create_task(
-            self.schedule.synthesize(segment(text), (), Urgency(priority))
+            self.schedule.synthesize(segment(text), (), self.urgencies[text])
         )
         await let_others_run()
         return self.asked[text]
@@ -109,26 +115,50 @@ async def test_the_engine_is_told_what_lies_ahead() -> None:
     assert line.engine.ahead == [("b", "c")]
 
 
-async def test_a_begun_reply_goes_before_a_new_one_and_both_before_a_warm_up() -> None:
+async def test_who_is_due_first_goes_first_and_a_warm_up_last() -> None:
+    line = Line()
+    await line.ask("running")
+    await line.ask("warm-up", Priority.WARM_UP, due_in_s=-100)
+    await line.ask("new")
+    await line.ask("with much left to hear", Priority.LISTENING, due_in_s=10)
+    await line.ask("about to fall silent", Priority.LISTENING, due_in_s=-1)
+    await line.ask("new, too")
+    await line.finish_all()
+    assert line.engine.begun == [
+        "running",
+        "about to fall silent",
+        "new",
+        "new, too",
+        "with much left to hear",
+        "warm-up",
+    ]
+
+
+async def test_what_becomes_urgent_while_it_waits_overtakes() -> None:
     line = Line()
     await line.ask("running")
     await line.ask("warm-up", Priority.WARM_UP)
-    await line.ask("new", Priority.WAITING)
-    await line.ask("begun", Priority.LISTENING)
-    await line.ask("new, too", Priority.WAITING)
+    await line.ask("new")
+    line.urgencies["warm-up"].hasten(Priority.WAITING)
+    line.urgencies["new"].hasten(Priority.WARM_UP)
     await line.finish_all()
-    assert line.engine.begun == ["running", "begun", "new", "new, too", "warm-up"]
+    assert line.engine.begun == ["running", "warm-up", "new"], "urgency only grows"
 
 
-@given(st.lists(st.sampled_from(Priority), max_size=12))
-async def test_turns_come_by_priority_and_then_by_arrival(priorities: list[Priority]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(Priority), st.integers(-9, 9)), max_size=12))
+async def test_turns_come_when_they_are_due(asked: list[tuple[Priority, int]]) -> None:
     line = Line()
     await line.ask("running")
-    for number, priority in enumerate(priorities):
-        await line.ask(f"{priority.value} {number:02}", priority)
+    for number, (priority, due_in_s) in enumerate(asked):
+        await line.ask(f"{number}", priority, due_in_s)
     await line.finish_all()
-    assert line.engine.begun[1:] == sorted(line.engine.begun[1:])
-    assert len(line.engine.begun) == len(priorities) + 1
+
+    def order(text: str) -> tuple[bool, int, int]:
+        priority, due_in_s = asked[int(text)]
+        return priority is Priority.WARM_UP, due_in_s, int(text)
+
+    assert line.engine.begun[1:] == sorted(line.engine.begun[1:], key=order)
+    assert len(line.engine.begun) == len(asked) + 1
 
 
 async def test_when_enough_wait_the_next_is_refused_and_told_when_to_return() -> None:

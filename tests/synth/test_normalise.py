@@ -149,7 +149,9 @@ def test_lines_are_not_empty_and_have_no_blank_at_either_end(text: str, code: st
 
 
 @given(
-    st.text(st.characters(categories=["Lu", "Ll"], include_characters=" .,?!123456789"), max_size=60)
+    st.text(
+        st.characters(categories=["Lu", "Ll"], include_characters=" .,?!123456789"), max_size=60
+    )
 )
 def test_letters_and_digits_are_all_kept_but_for_accents(text: str) -> None:
     said = _without_accents(normalise(text, ENGLISH))
