@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from proxy.speech.flight import Abandoned
 from proxy.speech.schedule import Overloaded
 from synth.engine import (
     BadAudio,
@@ -53,6 +54,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     EngineLoading: Problem(503, _SERVER, "engine_loading"),
     EngineDied: Problem(503, _SERVER, "engine_died"),
     EngineUnavailable: Problem(503, _SERVER, "engine_unavailable"),
+    Abandoned: Problem(503, _SERVER, "abandoned"),
     EngineError: Problem(502, _SERVER, "engine_failed"),
 }
 """By exception; a subclass that is not here is told as its nearest parent that is."""

@@ -29,7 +29,7 @@ def phonemise() -> Phonemise:
         warnings.simplefilter("ignore")
         phonemizer = Phonemizer(VOCABULARY)
         for language in "abefhip":
-            phonemizer.load(language)
+            phonemizer("1", language)
     return phonemizer
 
 
