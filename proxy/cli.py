@@ -5,24 +5,32 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from proxy import __version__
-from proxy.layers import SettingsError, load
-from proxy.settings import Settings, options
+from proxy.layers import SettingsError, load, nearest
+from proxy.settings import Option, Settings, options
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
-_ALIASES = {"server.host": "--host", "server.port": "--port"}
 _FETCH_KEYS = ("engine.weights", "cache.directory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code: 0 done, 1 failed, 2 wrongly called."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag = unknown[0].partition("=")[0]
+        if not flag.startswith("-"):
+            parser.error(f"{flag!r} is one word too many")
+        return _say(_unknown_flag(given.command, flag), EXIT_USAGE)
     flags = {
         option.key: value
         for option in options()
@@ -34,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(str(error), EXIT_USAGE)
     commands = {"serve": _serve, "fetch": _fetch, "voices": _voices}
     try:
-        if getattr(given, "fetch", False) and (code := _fetch(settings)):
+        if getattr(given, "fetch", False) and (code := _fetch_apart(settings, given.config)):
             return code
         return commands[given.command](settings)
     except KeyboardInterrupt:
@@ -44,34 +52,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kokoro-edge",
+        allow_abbrev=False,
         description="A caching text-to-speech edge proxy for voice agents.",
         epilog="Every flag is a setting; it can be given in kokoro-edge.yaml or as an environment "
         "variable KOKORO_EDGE_GROUP_NAME, too. Flags beat environment beats file beats defaults.",
     )
     parser.add_argument("--version", action="version", version=f"kokoro-edge {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="answer speech requests over HTTP")
-    fetch = commands.add_parser("fetch", help="fetch the model's weights and voices now")
-    voices = commands.add_parser("voices", help="list the voices, and which are here")
-    serve.add_argument(
-        "--fetch", action="store_true", help="fetch the weights first, showing how far it is"
-    )
-    for command in (serve, fetch, voices):
+    for name, help in (
+        ("serve", "answer speech requests over HTTP"),
+        ("fetch", "fetch the model's weights and voices now"),
+        ("voices", "list the voices, and which are here"),
+    ):
+        command = commands.add_parser(name, help=help, allow_abbrev=False)
+        if name == "serve":
+            command.add_argument(
+                "--fetch",
+                action="store_true",
+                help="fetch the weights first where they are missing",
+            )
         command.add_argument(
             "--config", type=Path, metavar="FILE", help="settings file (default: kokoro-edge.yaml)"
         )
-        for option in options():
-            if command is not serve and option.key not in _FETCH_KEYS:
-                continue
-            alias = [_ALIASES[option.key]] if option.key in _ALIASES else []
+        for option in _taken_by(name):
             command.add_argument(
-                *alias,
-                option.flag,
+                *reversed(option.flags),
                 dest=option.key,
                 metavar=option.name.upper(),
                 help=f"{option.help} (default: {option.default})".replace("%", "%%"),
             )
     return parser
+
+
+def _taken_by(command: str) -> list[Option]:
+    """The settings that are flags of this command."""
+    return [each for each in options() if command == "serve" or each.key in _FETCH_KEYS]
+
+
+def _unknown_flag(command: str, flag: str) -> str:
+    if flag == "--fetch" or any(flag in option.flags for option in options()):
+        return f"{flag} is no flag of `kokoro-edge {command}`. It is one of `kokoro-edge serve`."
+    known = [each for option in _taken_by(command) for each in option.flags]
+    known += ["--config", "--help", *(["--fetch"] if command == "serve" else [])]
+    return f"unknown flag {flag}.{nearest(flag, known)}"
 
 
 def _serve(settings: Settings) -> int:
@@ -87,8 +110,38 @@ def _serve(settings: Settings) -> int:
     except (PhrasebookError, WeightsError) as error:
         return _say(str(error), EXIT_USAGE)
     except OSError as error:
-        return _say(f"cannot serve: {error.strerror or error}", EXIT_FAILED)
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"cannot serve: {where}{error.strerror or error}", EXIT_FAILED)
+    except sqlite3.Error as error:
+        where = f"{settings.cache.directory.expanduser() / 'audio'}: "
+        return _say(f"cannot serve: {where}{error}", EXIT_FAILED)
     return 0
+
+
+def _fetch_apart(settings: Settings, config: Path | None) -> int:
+    """Fetch what is missing, in a process of its own.
+
+    Turning the registries' weights into a checkpoint takes torch, which the server must not hold.
+    Damaged files are not looked for: every engine process does that when it starts.
+    """
+    from synth import weights
+
+    directory = settings.cache.directory.expanduser()
+    try:
+        if weights.installed(settings.engine.weights, directory) is not None:
+            return 0
+    except weights.WeightsError as error:
+        return _say(str(error), EXIT_USAGE)
+    command = [sys.executable, "-m", "proxy", "fetch"]
+    command += ["--engine-weights", settings.engine.weights, "--cache-directory", str(directory)]
+    command += [] if config is None else ["--config", str(config)]
+    # Told to stop, it takes its child along: `run` kills it when anything is raised.
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+    try:
+        code = subprocess.run(command).returncode
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return code if code >= 0 else 128 - code
 
 
 def _fetch(settings: Settings) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class SettingsError(Exception):
 def load(
     flags: Mapping[str, str], environment: Mapping[str, str], file: Path | None = None
 ) -> Settings:
-    """Merge the layers and check them.
+    """Merge the layers and check them. An empty variable of the environment counts as unset.
 
     `flags` map a setting's key (`server.port`) to what was given. `file` is the one to read;
     without it `KOKORO_EDGE_CONFIG` names one, or `kokoro-edge.yaml` is read where it exists.
@@ -38,7 +38,7 @@ def load(
     layers: list[tuple[str, Mapping[str, object]]] = [
         _file_layer(file, environment, known),
         *_environment_layers(environment, known),
-        *((known[key].flag, {key: value}) for key, value in flags.items()),
+        *((" or ".join(known[key].flags), {key: value}) for key, value in flags.items()),
     ]
     for origin, layer in layers:
         values |= layer
@@ -49,7 +49,8 @@ def load(
 def _file_layer(
     file: Path | None, environment: Mapping[str, str], known: Mapping[str, Option]
 ) -> tuple[str, dict[str, object]]:
-    named = file or (Path(environment[CONFIG_VARIABLE]) if CONFIG_VARIABLE in environment else None)
+    from_environment = environment.get(CONFIG_VARIABLE)
+    named = file or (Path(from_environment) if from_environment else None)
     path = named or DEFAULT_FILE
     if named is None and not path.exists():
         return str(path), {}
@@ -65,7 +66,9 @@ def _file_layer(
     for group, settings in (content or {}).items():
         groups = {option.group for option in known.values()}
         if group not in groups:
-            raise SettingsError(f"{path}: unknown group {group!r}.{_nearest(str(group), groups)}")
+            raise SettingsError(f"{path}: unknown group {group!r}.{nearest(str(group), groups)}")
+        if settings is None:  # As in `server:`, with every setting in it commented out.
+            continue
         if not isinstance(settings, dict):
             raise SettingsError(
                 f"{path}: {group} must hold settings, as in '{group}: {{name: value}}'"
@@ -73,7 +76,12 @@ def _file_layer(
         for name, value in settings.items():
             key = f"{group}.{name}"
             if key not in known:
-                raise SettingsError(f"{path}: unknown setting {key}.{_nearest(key, known)}")
+                raise SettingsError(f"{path}: unknown setting {key}.{nearest(key, known)}")
+            if isinstance(value, bool) and not isinstance(known[key].default, bool):
+                raise SettingsError(
+                    f"{path}: {key} is {value}: YAML reads yes, no, on and off as true and false; "
+                    "this setting is neither"
+                )
             layer[key] = value
     return str(path), layer
 
@@ -87,11 +95,11 @@ def _environment_layers(
     for variable, value in environment.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
             continue
-        if variable.startswith(links):
+        if variable.startswith(links) or not value:
             continue
         if variable not in keys:
             raise SettingsError(
-                f"environment: unknown variable {variable}.{_nearest(variable, keys)}"
+                f"environment: unknown variable {variable}.{nearest(variable, keys)}"
             )
         layers.append((variable, {keys[variable]: value}))
     return layers
@@ -119,10 +127,12 @@ def _checked(values: Mapping[str, object], origins: Mapping[str, str]) -> Settin
         error = invalid.errors()[0]
         key = ".".join(str(part) for part in error["loc"][:2])
         raise SettingsError(
-            f"{origins.get(key, 'settings')}: {key} is {error['input']!r}: {error['msg']}"
+            f"{origins.get(key, 'settings')}: {key} is {values.get(key, error['input'])!r}: "
+            f"{error['msg']}"
         ) from None
 
 
-def _nearest(name: str, known: Mapping[str, object] | set[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence, with a leading blank, that names what `name` is most like."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
     return f" The nearest is {matches[0]}." if matches else ""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import signal
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
 
 from aiohttp import web
@@ -15,12 +19,17 @@ from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_NO_SUCH_ADDRESS_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""`localhost` stands for ::1, too, on machines without IPv6."""
+
 
 def serve(settings: Settings) -> None:
     """Listen, and serve until SIGINT or SIGTERM.
 
     Raises:
-        OSError: the address is taken, or the cache directory cannot be written to.
+        OSError: the address is taken, or the cache directory cannot be written to. Its `filename`
+            is the address or the path, where it is known.
+        sqlite3.Error: the cache on disk cannot be opened.
         PhrasebookError: see `proxy.app.build_app`.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -36,17 +45,54 @@ async def _serve(settings: Settings) -> None:
         # A client that hangs up must not keep its handler running.
         handler_cancellation=True,
         access_log=None,
-        shutdown_timeout=settings.server.shutdown_s,
+        # aiohttp waits this long twice: for the handler to end, and, once the request's body is
+        # cancelled, for the handler again (RequestHandler.shutdown). A reply can go on in both.
+        shutdown_timeout=settings.server.shutdown_s / 2,
     )
+    with ExitStack() as open_sockets:
+        # Before the engine is started: with the address taken there is nothing to start it for.
+        listening = await _listen(settings.server.host, settings.server.port, open_sockets)
+        try:
+            await runner.setup()
+            for listener in listening:
+                await web.SockSite(runner, listener).start()
+            for host, port, *_ in runner.addresses:
+                logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            await stop.wait()
+            logger.info("stopping")
+        finally:
+            await runner.cleanup()
+
+
+async def _listen(host: str, port: int, open_sockets: ExitStack) -> list[socket.socket]:
+    """A socket for every address that the host stands for."""
     try:
-        await runner.setup()
-        await web.TCPSite(runner, settings.server.host, settings.server.port).start()
-        for host, port, *_ in runner.addresses:
-            logger.info("listening on http://%s:%d", host, port)
-        await stop.wait()
-        logger.info("stopping")
-    finally:
-        await runner.cleanup()
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        raise OSError(None, getattr(error, "strerror", None) or "is no host name", host) from error
+    listening = []
+    failed: OSError | None = None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            listener = open_sockets.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # IPv4 has a socket of its own.
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+            listener.listen()
+        except OSError as error:
+            where = f"{address[0]}:{port}"
+            failed = OSError(error.errno, os.strerror(error.errno or 0), where)
+            if error.errno in _NO_SUCH_ADDRESS_HERE:
+                continue
+            raise failed from None
+        listening.append(listener)
+    if not listening and failed is not None:
+        raise failed
+    return listening
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,7 +1,7 @@
 """What can be set, in groups. Where values come from is `proxy.layers`.
 
 Every setting is a field below, `group.name`. The file says `group: {name: value}`, the environment
-`KOKORO_EDGE_GROUP_NAME`, the command line `--group-name`.
+`KOKORO_EDGE_GROUP_NAME`, the command line `--group-name`. Sizes in bytes may have a unit: `512MiB`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,30 @@ from pathlib import Path
 from typing import Annotated, Literal, get_type_hints
 
 import pydantic
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as settings_group
 
 from synth.weights import default_cache_dir
 
 ENVIRONMENT_PREFIX = "KOKORO_EDGE_"
 
-_CONFIG = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+_SHORT_FLAGS = {"server.host": "--host", "server.port": "--port"}
+
+_CONFIG = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def _read_size(value: object) -> object:
+    """`512MiB` and `4GB` in bytes. Whatever has no unit is left to be read as a number."""
+    if isinstance(value, str) and value.strip()[-1:].isalpha():
+        return int(TypeAdapter(ByteSize).validate_python(value))
+    return value
+
+
+def _upper_case(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+_SIZE = BeforeValidator(_read_size)
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
@@ -29,7 +45,7 @@ class ServerSettings:
     """Address to listen on. 0.0.0.0 is every address of this machine."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on; 0 takes a free one and logs it."""
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 256 * 1024
+    max_body_bytes: Annotated[int, Field(ge=1024), _SIZE] = 256 * 1024
     """A larger request body is refused with 413."""
     shutdown_s: Annotated[float, Field(ge=0)] = 10.0
     """How long replies under way may take to finish after SIGTERM."""
@@ -61,11 +77,11 @@ class CacheSettings:
 
     directory: Path = field(default_factory=default_cache_dir)
     """Holds `audio` (the cache on disk) and `models` (the weights)."""
-    memory_bytes: Annotated[int, Field(ge=0)] = 256 * 1024**2
+    memory_bytes: Annotated[int, Field(ge=0), _SIZE] = 256 * 1024**2
     """Size of the cache in memory."""
     memory_policy: Literal["tiny_lfu", "lru"] = "tiny_lfu"
     """What memory keeps: `tiny_lfu`, what is asked for often; `lru`, what was asked for last."""
-    disk_bytes: Annotated[int, Field(ge=1024**2)] = 4 * 1024**3
+    disk_bytes: Annotated[int, Field(ge=1024**2), _SIZE] = 4 * 1024**3
     """Size of the cache on disk."""
 
 
@@ -76,14 +92,16 @@ class PhrasebookSettings:
     warm_at_start: bool = True
     """Render the phrasebooks into the cache, in the background, once the engine is up."""
     directory: Path | None = None
-    """A folder of `*.yaml` phrasebooks; by default those that come with kokoro-edge."""
+    """A folder of phrasebooks (`*.yaml`, `*.yml`); by default those that come with kokoro-edge."""
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is written to standard error."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper_case)] = (
+        "INFO"
+    )
     """At DEBUG, and nowhere else, the text that is spoken is logged."""
 
 
@@ -118,6 +136,12 @@ class Option:
     @property
     def flag(self) -> str:
         return f"--{self.group}-{self.name}".replace("_", "-")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Every spelling of the flag; the short one, where there is one, comes last."""
+        short = _SHORT_FLAGS.get(self.key)
+        return (self.flag, short) if short else (self.flag,)
 
 
 def options() -> tuple[Option, ...]:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     ("synth",),
-    ("proxy.settings", "proxy.monitor"),
+    ("proxy.settings",),
     ("proxy.layers",),
     ("proxy.cache",),
     ("proxy.speech",),
@@ -78,12 +78,8 @@ def test_no_module_imports_from_a_layer_above_its_own(module: str) -> None:
             assert layer_of(imported) <= layer_of(module), imported
 
 
-@pytest.mark.parametrize("module", ["proxy.settings", "proxy.monitor"])
-def test_settings_and_monitor_import_nothing_else_of_the_proxy(module: str) -> None:
-    for name, path in PROXY.items():
-        if within(name, {module}):
-            ours = {each for each in imports(path) if within(each, {"proxy"})}
-            assert all(within(each, {module}) for each in ours), ours
+def test_settings_import_nothing_else_of_the_proxy() -> None:
+    assert not [name for name in imports(PROXY["proxy.settings"]) if within(name, {"proxy"})]
 
 
 @pytest.mark.parametrize("module", SYNTH)

@@ -42,6 +42,13 @@ def test_the_readme_names_every_format_and_language() -> None:
     assert all(f"`{code}`" in readme for code in LANGUAGES)
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_every_page_has_a_title_and_something_to_say(page: Path) -> None:
+    content = page.read_text(encoding="utf-8")
+    assert content.startswith("# ")
+    assert len(content) > 200
+
+
 def test_every_link_of_the_readme_into_the_repository_leads_somewhere() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = [part.split(")")[0] for part in readme.split("](")[1:]]

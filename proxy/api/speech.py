@@ -8,7 +8,7 @@ import time
 from aiohttp import web
 
 from proxy.api.errors import BadRequest
-from proxy.api.middleware import REQUEST_ID
+from proxy.api.middleware import ABORTED, REQUEST_ID
 from proxy.api.schema import parse
 from proxy.speech.plan import Plan, Planner
 from proxy.speech.speaker import Outcome, Reply, Speaker
@@ -79,6 +79,7 @@ async def _stream(
         # A reply that ends cleanly is taken for the whole of it, so this one must not.
         # By its kind alone: the message may quote the caller's words.
         logger.error("request %s broke off: %s", request[REQUEST_ID], type(error).__name__)
+        request[ABORTED] = True
         if request.transport is not None:
             request.transport.abort()
         return response

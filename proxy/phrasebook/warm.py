@@ -11,7 +11,7 @@ from proxy.phrasebook.book import Phrasebook
 from proxy.speech.plan import Plan, Planner
 from proxy.speech.schedule import Priority
 from proxy.speech.speaker import Outcome, Speaker
-from synth.engine import EngineError, EngineUnavailable
+from synth.engine import EngineError, EngineLoading
 from synth.voices import UnknownLanguage, UnknownVoice
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ async def _render(
     plan: Plan, speaker: Speaker, wait_until_ready: Callable[[], Awaitable[None]]
 ) -> Outcome:
     for _ in range(_ATTEMPTS - 1):
-        with contextlib.suppress(EngineUnavailable):
+        # Not where it died of the phrase, twice: a third time would only keep calls waiting.
+        with contextlib.suppress(EngineLoading):
             return await _listen(plan, speaker)
         await wait_until_ready()
     return await _listen(plan, speaker)

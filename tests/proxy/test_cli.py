@@ -78,9 +78,7 @@ def test_python_m_proxy_is_the_same_command(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"kokoro-edge {__version__}\n")
 
 
-@pytest.mark.parametrize(
-    "arguments", [(), ("sing",), ("serve", "--nothing", "1"), ("serve", "--port")]
-)
+@pytest.mark.parametrize("arguments", [(), ("sing",), ("serve", "quickly"), ("serve", "--port")])
 def test_a_wrong_call_is_told_how_to_call(run: Run, arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -91,7 +89,27 @@ def test_a_wrong_call_is_told_how_to_call(run: Run, arguments: tuple[str, ...]) 
 def test_a_wrong_flag_is_one_line(run: Run) -> None:
     for flag in ("--port", "--server-port"):
         done = run("serve", flag, "http")
-        assert_one_line(done, 2, "--server-port: server.port is 'http'")
+        assert_one_line(done, 2, "--server-port or --port: server.port is 'http'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("serve", "--engine-devise", "cpu"),
+            "unknown flag --engine-devise. The nearest is --engine-device.",
+        ),
+        (("serve", "--engine-devise=cpu"), "The nearest is --engine-device."),
+        (("serve", "--prot", "1"), "The nearest is --port."),
+        (("serve", "--engine-dev", "cpu"), "The nearest is --engine-device."),
+        (("fetch", "--confg", "a.yaml"), "The nearest is --config."),
+        (("fetch", "--port", "1"), "--port is no flag of `kokoro-edge fetch`"),
+    ],
+)
+def test_an_unknown_flag_is_one_line_that_names_the_nearest(
+    run: Run, arguments: tuple[str, ...], says: str
+) -> None:
+    assert_one_line(run(*arguments), 2, says)
 
 
 def test_a_wrong_variable_is_one_line(run: Run) -> None:
@@ -108,6 +126,9 @@ def test_a_wrong_file_is_one_line(run: Run, tmp_path: Path) -> None:
 def test_a_bad_folder_of_phrasebooks_is_one_line(run: Run, tmp_path: Path) -> None:
     done = run("serve", "--phrasebook-directory", "nowhere")
     assert_one_line(done, 2, "nowhere: is not a folder of phrasebooks")
+    (tmp_path / "empty").mkdir()
+    done = run("serve", "--phrasebook-directory", "empty")
+    assert_one_line(done, 2, "empty: holds no phrasebook")
     (tmp_path / "bad.yaml").write_text("phrases: []")
     done = run("serve", "--phrasebook-directory", str(tmp_path))
     assert_one_line(done, 2, "bad.yaml: ")
@@ -125,16 +146,20 @@ def test_an_address_in_use_is_one_line(run: Run) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run(
-            "serve", "--port", port, "--engine-weights", "./none", KOKORO_EDGE_LOG_LEVEL="ERROR"
-        )
-    assert_one_line(done, 1, "cannot serve: ", port)
+        done = run("serve", "--port", port)
+    # Not even the start of the engine is logged.
+    assert_one_line(done, 1, f"cannot serve: 127.0.0.1:{port}: Address already in use")
+
+
+def test_a_host_that_is_not_known_is_one_line(run: Run) -> None:
+    done = run("serve", "--host", "nowhere.invalid")
+    assert_one_line(done, 1, "cannot serve: nowhere.invalid: ")
 
 
 def test_a_cache_directory_that_cannot_be_made_is_one_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    done = run("serve", "--cache-directory", str(tmp_path / "file" / "cache"))
-    assert_one_line(done, 1, "cannot serve: ")
+    done = run("serve", "--port", "0", "--cache-directory", str(tmp_path / "file" / "cache"))
+    assert_one_line(done, 1, "cannot serve: ", str(tmp_path / "file"))
 
 
 def test_all_voices_are_listed(run: Run) -> None:
@@ -162,3 +187,22 @@ def test_fetch_tells_where_the_weights_are(run: Run, weights_folder: Path) -> No
     done = run("fetch", "--engine-weights", str(weights_folder))
     assert done.returncode == 0
     assert "54 voices" in " ".join(done.stderr.split())
+
+
+def test_serve_fetches_what_is_missing_first_and_ends_as_the_fetch_does(run: Run) -> None:
+    done = run("serve", "--fetch", "--engine-weights", "./none")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "kokoro-edge: there is no folder of weights at " in done.stderr
+    assert "listening" not in done.stderr
+    done = run("serve", "--fetch", "--engine-weights", "nowhere")
+    assert_one_line(done, 2, "'nowhere' is no source of weights")
+
+
+def test_serve_fetches_nothing_that_is_here(run: Run, weights_folder: Path, tmp_path: Path) -> None:
+    weights.fetch(str(weights_folder), tmp_path / "cache")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run("serve", "--fetch", "--port", port, "--engine-weights", str(weights_folder))
+    assert_one_line(done, 1, "cannot serve: ")

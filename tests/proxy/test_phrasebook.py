@@ -77,8 +77,8 @@ def test_what_is_said_first_is_rendered_first(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_books_is_read_in_order_of_names(tmp_path: Path) -> None:
-    for name in ("b", "a", "c"):
-        write(tmp_path, BOOK.replace("test", name) + "  - Hi.", f"{name}.yaml")
+    for name, suffix in (("b", "yml"), ("a", "yaml"), ("c", "yaml")):
+        write(tmp_path, BOOK.replace("test", name) + "  - Hi.", f"{name}.{suffix}")
     (tmp_path / "notes.txt").write_text("not a book")
     assert [book.name for book in read_all(tmp_path)] == ["a", "b", "c"]
 
@@ -93,10 +93,22 @@ def test_a_folder_of_books_is_read_in_order_of_names(tmp_path: Path) -> None:
         (BOOK.replace("[pcm]", "[mp4]") + "  - Hi.", "there is no format 'mp4'"),
         (BOOK.replace("[pcm]", "[]") + "  - Hi.", "formats: "),
         (BOOK.replace("[af_bella]", "[]") + "  - Hi.", "voices: "),
-        (BOOK.replace("[af_bella]", "af_bella") + "  - Hi.", "voices: "),
-        (BOOK + "  - yes", "phrases.0: "),
-        (BOOK + "  - {text: Hi.}", "phrases.0: "),
-        (BOOK + "  - 5", "phrases.0: "),
+        (BOOK.replace("[af_bella]", "af_bella") + "  - Hi.", "voices: must be a list: write [af_b"),
+        (BOOK.replace("[pcm]", "pcm") + "  - Hi.", "formats: must be a list: write [pcm]"),
+        (
+            BOOK.replace("[af_bella]", "[af_bela]") + "  - Hi.",
+            "voices: There is no voice 'af_bela'",
+        ),
+        (BOOK.replace("[af_bella]", "[af_bela]") + "  - Hi.", "Did you mean 'af_bella'"),
+        (BOOK.replace("[af_bella]", "[af_bella(0)]") + "  - Hi.", "must be above 0"),
+        (BOOK + "  Hi.", "phrases: must be a list"),
+        (BOOK + "  - No", "phrases: entry 1 is read by YAML as False, "),
+        (BOOK + "  - Hi.\n  - 5", "phrases: entry 2 is read by YAML as 5, "),
+        (
+            BOOK + "  - Note: call back",
+            "as {'Note': 'call back'}, which is no text: put it in quotes",
+        ),
+        (BOOK + "  -", "phrases: entry 1 is read by YAML as None, "),
         ("name: [", "is not YAML"),
         ("!!python/object/apply:os.system ['true']", "is not YAML"),
         ("- Hi.", "the file: "),
@@ -119,6 +131,12 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_name(tmp_path: Path) -> 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PhrasebookError, match="is not a folder of phrasebooks"):
         read_all(tmp_path / "nowhere")
+
+
+def test_a_folder_without_any_book_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a book")
+    with pytest.raises(PhrasebookError, match="holds no phrasebook"):
+        read_all(tmp_path)
 
 
 async def test_a_server_with_a_bad_book_does_not_start(
