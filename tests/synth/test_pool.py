@@ -428,3 +428,36 @@ async def test_a_program_that_is_not_there_is_a_problem_told_and_tried_again() -
     assert pool.state is PoolState.FAILED
     assert "/no/such/program" in str(pool.problem)
     await pool.close()
+
+
+async def test_who_asks_while_an_engine_is_replaced_waits_for_the_new_one(barrier: Barrier) -> None:
+    async with ready_pool() as pool, Announced("engine process") as ended:
+        (pid,) = pool.pids()
+        os.kill(pid, signal.SIGKILL)
+        await ended.heard.wait()
+        assert len((await pool.synthesize(say("Hello."))).pcm) > 0
+
+
+async def test_when_the_engine_cannot_come_back_whoever_waits_is_told_at_once(
+    tmp_path: Path, barrier: Barrier
+) -> None:
+    startable = tmp_path / "startable"
+    startable.touch()
+    script = f'test -e "{startable}" && exec "$0" "$@" || exit 3'
+    options = EngineOptions("auto", Path())
+    pool = EnginePool(options, ("sh", "-c", script, *SCRIPT))
+    pool.start()
+    try:
+        async with asyncio.timeout(PATIENCE_S / 2):
+            await pool.wait_until_ready()
+            working = asyncio.create_task(pool.synthesize(barrier.segment))
+            await barrier.reached()
+            startable.unlink()
+            os.kill(pool.pids()[0], signal.SIGKILL)
+            with pytest.raises(EngineLoading, match="status 3"):
+                await working
+            with pytest.raises(EngineLoading, match="status 3"):
+                await pool.synthesize(say("Hello."))
+    finally:
+        barrier.release()
+        await pool.close()
