@@ -20,10 +20,10 @@ from torch.nn.utils import remove_weight_norm
 from synth.audio.check import Samples, check_length, check_signal, to_pcm
 from synth.audio.trim import trim
 from synth.engine import SAMPLE_RATE_HZ, Clip, EngineError, Segment, Word
-from synth.sources import CONFIG_FILE, MODEL_FILE, voice_file
 from synth.text.phonemes import Phonemizer, Utterance
 from synth.voices import Blend
 from synth.weights import Weights
+from synth.weights.sources import CONFIG_FILE, MODEL_FILE, voice_file
 
 _REPO = "hexgrad/Kokoro-82M"
 _WARM_UP_TEXT = "Ready."

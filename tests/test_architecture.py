@@ -29,7 +29,7 @@ LAYERS = (
 
 MODEL_PACKAGES = {"torch", "kokoro", "misaki", "spacy", "transformers"}
 
-ENGINE_MODULES = {"synth.kokoro", "synth.worker", "synth.text.phonemes", "synth.convert"}
+ENGINE_MODULES = {"synth.kokoro", "synth.worker", "synth.text.phonemes", "synth.weights.convert"}
 """For engine processes, and for fetching: these load the model's packages."""
 
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from synth import weights
-from synth.convert import VOICE_SHAPE, convert_voice, fit, model_template, weight_norm_parts
-from synth.onnx_weights import dequantize, gates_to_torch, module_path, read_tensors
-from synth.sources import ConversionError
+from synth.weights.convert import VOICE_SHAPE, convert_voice, fit, model_template, weight_norm_parts
+from synth.weights.onnx_weights import dequantize, gates_to_torch, module_path, read_tensors
+from synth.weights.sources import ConversionError
 
 Array = npt.NDArray[Any]
 

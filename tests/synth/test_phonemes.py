@@ -18,7 +18,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from synth.text.phonemes import MAX_PHONEMES, Phonemizer, Utterance, use_installed_spacy_model
 
-VOCABULARY = frozenset(json.loads(files("synth").joinpath("data/config.json").read_text())["vocab"])
+VOCABULARY = frozenset(
+    json.loads(files("synth.weights").joinpath("data/config.json").read_text())["vocab"]
+)
 
 Phonemise = Callable[[str, str], tuple[Utterance, ...]]
 

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from synth import weights
-from synth.convert import VOICE_SHAPE
-from synth.registries import Registries
-from synth.sources import SourceUnreachable, WeightsError
+from synth.weights.convert import VOICE_SHAPE
+from synth.weights.registries import Registries
+from synth.weights.sources import SourceUnreachable, WeightsError
 
 ONNX = b"PART-1;PART-2;PART-3;PART-4;"
 VOICES = {

@@ -18,7 +18,14 @@ import pytest
 
 import synth
 from synth import weights
-from synth.sources import Obtained, Progress, Report, SourceUnreachable, WeightsError, model_files
+from synth.weights.sources import (
+    Obtained,
+    Progress,
+    Report,
+    SourceUnreachable,
+    WeightsError,
+    model_files,
+)
 
 CONTENTS = {
     "config.json": b'{"n_token": 178}',
@@ -275,7 +282,7 @@ DYING_FETCH = """
     import os, signal, sys
     from pathlib import Path
     from synth import weights
-    from synth.sources import Obtained, model_files
+    from synth.weights.sources import Obtained, model_files
 
     class Dies:
         origin, recipe = "hub", "first"

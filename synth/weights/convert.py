@@ -17,8 +17,8 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from synth.onnx_weights import Array, read_tensors
-from synth.sources import ConversionError
+from synth.weights.onnx_weights import Array, read_tensors
+from synth.weights.sources import ConversionError
 
 State = dict[str, torch.Tensor]
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from synth.sources import Progress, Report, Source, WeightsError
+from synth.weights.sources import Progress, Report, Source, WeightsError
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_SCHEMA = 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from synth.sources import (
+from synth.weights.sources import (
     CONFIG_FILE,
     MODEL_FILE,
     Obtained,

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.install import sha256_of, write_atomically
-from synth.sources import CONFIG_FILE, MODEL_FILE, WeightsError
+from synth.weights.install import sha256_of, write_atomically
+from synth.weights.sources import CONFIG_FILE, MODEL_FILE, WeightsError
 
 _SCHEMA = 1
 

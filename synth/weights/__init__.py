@@ -14,11 +14,11 @@ from pathlib import Path
 
 import platformdirs
 
-from synth.folders import folder_digests, known_folder_digests
-from synth.hub import Hub
-from synth.install import complete_records, install, sha256_of
-from synth.registries import Registries
-from synth.sources import (
+from synth.weights.folders import folder_digests, known_folder_digests
+from synth.weights.hub import Hub
+from synth.weights.install import complete_records, install, sha256_of
+from synth.weights.registries import Registries
+from synth.weights.sources import (
     MODEL_FILE,
     Progress,
     Report,
