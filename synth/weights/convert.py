@@ -18,7 +18,7 @@ import onnx
 import torch
 
 from synth.weights.onnx_weights import Array, read_tensors
-from synth.weights.sources import ConversionError
+from synth.weights.sources import REPOSITORY, ConversionError
 
 State = dict[str, torch.Tensor]
 
@@ -108,7 +108,7 @@ def model_template(config_file: Path) -> dict[str, torch.Tensor]:
     config = json.loads(config_file.read_text(encoding="utf-8"))
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Kokoro's own modules use what torch deprecates.
-        model = KModel(repo_id="hexgrad/Kokoro-82M", config=config, model=empty)
+        model = KModel(repo_id=REPOSITORY, config=config, model=empty)
     return dict(model.state_dict())
 
 

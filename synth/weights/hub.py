@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from synth.weights.sources import (
     CONFIG_FILE,
     MODEL_FILE,
+    REPOSITORY,
     Obtained,
     Progress,
     Report,
@@ -28,7 +29,6 @@ from synth.weights.sources import (
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
 
-REPOSITORY = "hexgrad/Kokoro-82M"
 REVISION = "f3ff3571791e39611d31c381e3a41a3af07b4987"
 PINNED_SHA256: Mapping[str, str] = {
     CONFIG_FILE: "5abb01e2403b072bf03d04fde160443e209d7a0dad49a423be15196b9b43c17f",

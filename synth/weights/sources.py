@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+REPOSITORY = "hexgrad/Kokoro-82M"
+"""On the hub; `kokoro` asks for it wherever it makes a model or a pipeline."""
+
 CONFIG_FILE = "config.json"
 MODEL_FILE = "kokoro-v1_0.pth"
 DATA_FOLDER = Path(__file__).parent / "data"
