@@ -17,9 +17,9 @@ import huggingface_hub.constants
 import pytest
 
 from synth import weights
-from synth.weights.hub import REPOSITORY, REVISION, Hub
+from synth.weights.hub import REVISION, Hub
 from synth.weights.registries import Registries
-from synth.weights.sources import Progress, SourceUnreachable, WeightsError
+from synth.weights.sources import REPOSITORY, Progress, SourceUnreachable, WeightsError
 
 BELLA = "voices/af_bella.pt"
 MODEL = "kokoro-v1_0.pth"
