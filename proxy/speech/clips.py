@@ -14,7 +14,7 @@ from proxy.cache.entry import Entry
 from proxy.cache.tiered import TieredCache
 from proxy.speech.plan import PlannedClip
 from proxy.speech.schedule import Overloaded, Schedule, Urgency
-from synth.engine import SAMPLE_RATE_HZ, Clip, Segment, Word
+from synth.engine import SAMPLE_RATE_HZ, CannotSay, Clip, Segment, Word
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,11 @@ class Clips:
         try:
             # Shielded: whoever waits may leave, and the others still want the clip.
             found = await asyncio.shield(under_way.task)
-        except Overloaded:
+        except (CannotSay, Overloaded):
             if not joined:
                 raise
-            # It was refused to another, who had less of a claim to be served.
+            # That was for another: what cannot be said may be in the rest of their reply, and who
+            # has begun to be heard is not refused.
             return await self.get(planned, ahead, urgency)
         finally:
             under_way.waiters -= 1

@@ -172,3 +172,17 @@ async def test_a_reply_with_unusual_text_is_looked_at_whole_before_its_cached_be
     stage.engine.finish("It is 5 < 6.", CannotSay("no way to say '<'"))
     with pytest.raises(CannotSay):
         await listener
+
+
+async def test_what_cannot_be_said_in_one_reply_does_not_fail_another_that_shares_a_sentence(
+    stage: Stage,
+) -> None:
+    unsayable = stage.hear("Shared. It is 5 < 6.")
+    assert await stage.engine.asked.get() == "Shared."
+    sayable = stage.hear("Shared. All is well.")
+    await stage.settle()
+    stage.engine.finish("Shared.", CannotSay("no way to say '<'"))
+    with pytest.raises(CannotSay):
+        await unsayable
+    await stage.say("Shared.", "All is well.")
+    assert await sayable is Outcome.MISS
