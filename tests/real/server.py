@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
+import aiohttp
+
 COMMAND = Path(sys.executable).with_name("kokoro-edge")
 
 _DEADLINE_S = 120.0
@@ -81,6 +83,20 @@ def serve(directory: Path, models: Path, *flags: str) -> Iterator[Server]:
         reader.join()
         assert process.stderr is not None
         process.stderr.close()
+
+
+async def speak(
+    http: aiohttp.ClientSession,
+    server: Server,
+    text: str,
+    voice: str = "af_bella",
+    format: str = "pcm",
+) -> bytes:
+    """The whole reply to a request, which must be a 200."""
+    body = {"model": "kokoro", "input": text, "voice": voice, "response_format": format}
+    async with http.post(f"{server.url}/v1/audio/speech", json=body) as response:
+        assert response.status == 200, await response.text()
+        return await response.read()
 
 
 def _read(process: subprocess.Popen[str], log: Queue[str]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from synth.weights import Weights
 from tests.real.conftest import WITHOUT_WARM_UP
 from tests.real.recogniser import Recogniser, word_error_rate
-from tests.real.server import Server, serve
+from tests.real.server import Server, serve, speak
 
 HUNDRED_WORDS = (
     "Thank you for calling the travel desk about your trip to the mountains next month. "
@@ -27,13 +27,6 @@ HUNDRED_WORDS = (
     "Tell me which one you prefer, and I will hold the rooms until Friday evening at no cost "
     "to you."
 )
-
-
-async def _speak(http: aiohttp.ClientSession, url: str, text: str, format: str = "pcm") -> bytes:
-    body = {"model": "kokoro", "input": text, "response_format": format}
-    async with http.post(f"{url}/v1/audio/speech", json=body) as response:
-        assert response.status == 200, await response.text()
-        return await response.read()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -47,9 +40,9 @@ async def test_what_was_said_before_a_restart_is_served_while_the_engine_still_l
     text = "This was said before the restart."
     with serve(tmp_path, cache_dir, *WITHOUT_WARM_UP) as first:
         first.wait_until_ready()
-        before = await _speak(http, first.url, text)
+        before = await speak(http, first, text)
         # The disk is asked for this one after it has written that one.
-        await _speak(http, first.url, "This was said afterwards.")
+        await speak(http, first, "This was said afterwards.")
         first.stop(how)
 
     with serve(tmp_path, cache_dir, *WITHOUT_WARM_UP) as second:
@@ -74,7 +67,7 @@ async def test_the_same_request_to_another_server_gives_the_same_samples(
     text = "Two servers, one voice."
     with serve(tmp_path, cache_dir, *WITHOUT_WARM_UP) as other:
         other.wait_until_ready()
-        assert await _speak(http, other.url, text) == await _speak(http, server.url, text)
+        assert await speak(http, other, text) == await speak(http, server, text)
 
 
 async def test_a_client_gets_its_audio_though_the_engine_is_killed_in_the_middle(
@@ -104,7 +97,7 @@ async def test_health_answers_at_every_moment_of_a_long_synthesis(
 ) -> None:
     assert len(HUNDRED_WORDS.split()) == 100
     took_ms: list[float] = []
-    synthesis = asyncio.create_task(_speak(http, server.url, HUNDRED_WORDS))
+    synthesis = asyncio.create_task(speak(http, server, HUNDRED_WORDS))
     while not synthesis.done():
         began_s = time.perf_counter()
         async with http.get(f"{server.url}/health") as response:

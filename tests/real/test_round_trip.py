@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from tests.real.recogniser import Heard, Recogniser, word_error_rate
-from tests.real.server import Server
+from tests.real.server import Server, speak
 
 SENTENCES = {
     "af_bella": (
@@ -58,15 +58,6 @@ MAX_ONSET_S = 0.060
 MAX_TAIL_S = 0.150
 
 
-async def _speak(
-    http: aiohttp.ClientSession, server: Server, text: str, voice: str, format: str
-) -> bytes:
-    body = {"model": "kokoro", "input": text, "voice": voice, "response_format": format}
-    async with http.post(f"{server.url}/v1/audio/speech", json=body) as response:
-        assert response.status == 200, await response.text()
-        return await response.read()
-
-
 @pytest.mark.parametrize("format", ["wav", "mp3"])
 async def test_a_recogniser_reads_back_what_was_written(
     format: str,
@@ -79,7 +70,7 @@ async def test_a_recogniser_reads_back_what_was_written(
     heard: list[Heard] = []
     for voice, sentences in SENTENCES.items():
         for sentence in sentences:
-            reply = await _speak(http, server, sentence, voice, format)
+            reply = await speak(http, server, sentence, voice, format)
             said.append(sentence)
             heard.append(recogniser.hear(reply))
 
@@ -102,8 +93,8 @@ async def test_a_reply_of_several_sentences_has_all_of_them_in_every_format(
 ) -> None:
     sentences = ("The meeting has moved.", "It starts at noon now.", "Bring the blue folder.")
     for format in ("wav", "mp3"):
-        streamed = await _speak(http, server, " ".join(sentences), "af_sarah", format)
-        kept = await _speak(http, server, " ".join(sentences), "af_sarah", format)
+        streamed = await speak(http, server, " ".join(sentences), "af_sarah", format)
+        kept = await speak(http, server, " ".join(sentences), "af_sarah", format)
         for reply in (streamed, kept):
             assert word_error_rate([" ".join(sentences)], [recogniser.hear(reply).text]) == 0
 
@@ -119,9 +110,9 @@ async def test_a_reply_of_several_sentences_has_all_of_them_in_every_format(
         ("af_bella(2)+af_sky(1)", "Two voices speak as one."),
     ],
 )
-async def test_every_language_and_blends_speak(
+async def test_every_language_and_blendsspeak(
     voice: str, text: str, server: Server, http: aiohttp.ClientSession, recogniser: Recogniser
 ) -> None:
-    heard = recogniser.hear(await _speak(http, server, text, voice, "wav"))
+    heard = recogniser.hear(await speak(http, server, text, voice, "wav"))
     assert 0.8 <= heard.duration_s <= 6.0
     assert heard.onset_s() <= MAX_ONSET_S
