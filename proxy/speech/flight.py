@@ -5,17 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from enum import Enum
 
 from proxy.speech.clips import FoundClip
 from proxy.speech.schedule import Priority, Urgency
 from synth.engine import EngineUnavailable
-
-
-class FlightState(Enum):
-    LOADING = "loading"
-    COMPLETE = "complete"
-    FAILED = "failed"
 
 
 @dataclass(slots=True)
@@ -47,7 +40,6 @@ class Flight:
     from_cache: bool = False
     """Whether the finished reply was on disk, so that nothing had to be made."""
     _chunks: list[bytes] = field(default_factory=list)
-    _state: FlightState = FlightState.LOADING
     _error: Exception | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -63,18 +55,16 @@ class Flight:
 
     def complete(self, whole: bytes) -> None:
         self.whole = whole
-        self._state = FlightState.COMPLETE
         self._wake()
 
     def fail(self, error: Exception) -> None:
         """Every reader, now or later, gets this error once it has read what there is."""
         self._error = error
-        self._state = FlightState.FAILED
         self._wake()
 
     async def begin(self) -> None:
         """Wait until there is something to send. Raises what `fail` was given."""
-        while not self._chunks and self._state is FlightState.LOADING:
+        while not self._chunks and self.whole is None and self._error is None:
             await self._changed.wait()
         if not self._chunks and self._error is not None:
             raise self._error
@@ -102,3 +92,6 @@ class Flight:
 
 class Abandoned(EngineUnavailable):
     """Everybody who listened has left, so the reply was not finished."""
+
+    def __init__(self) -> None:
+        super().__init__("Everybody who listened has left.", retry_after_s=1)

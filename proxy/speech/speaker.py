@@ -170,7 +170,8 @@ class Speaker:
 
     async def _fetch(self, flight: Flight, plan: Plan, index: int) -> FoundClip:
         """The clip of this number, for as long as somebody listens."""
-        ahead = [later.segment for later in plan.clips[index + 1 :]]
+        # Once something was heard it is too late to refuse the reply.
+        ahead = [] if flight.begun else [later.segment for later in plan.clips[index + 1 :]]
         began_s = time.perf_counter()
         flight.fetching = asyncio.create_task(
             self._clips.get(plan.clips[index], ahead, flight.urgency)
@@ -180,7 +181,7 @@ class Speaker:
         except asyncio.CancelledError:
             if flight.readers:
                 raise
-            raise Abandoned("Everybody who listened has left.", retry_after_s=1) from None
+            raise Abandoned() from None
         finally:
             flight.fetching = None
             flight.timings.generation_ms += (time.perf_counter() - began_s) * 1000
@@ -213,7 +214,7 @@ class Speaker:
         begun_s, sent_s = 0.0, 0.0
         for index, planned in enumerate(plan.clips):
             if not flight.readers:
-                raise Abandoned("Everybody who listened has left.", retry_after_s=1)
+                raise Abandoned()
             if flight.begun and flight.urgency.priority is not Priority.WARM_UP:
                 flight.urgency.hasten(Priority.LISTENING)
                 flight.urgency.due_s = begun_s + sent_s - _MARGIN_S
