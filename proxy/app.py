@@ -46,7 +46,6 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     planner = Planner()
 
     async def look_for_weights() -> None:
-        await asyncio.to_thread(read_package_versions)
         planner.weights = await asyncio.to_thread(installed, settings.engine.weights, directory)
 
     pool = EnginePool(
@@ -70,6 +69,7 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     async def lifetimes(app: web.Application) -> AsyncIterator[None]:
         await disk.open()
         # Before the engine is up: what is cached can be served as soon as its key is known.
+        await asyncio.to_thread(read_package_versions)
         await look_for_weights()
         pool.start()
         warming = asyncio.create_task(_warm_when_ready(pool, books, planner, speaker))

@@ -63,8 +63,8 @@ def _file_layer(
     if not isinstance(content or {}, dict):
         raise SettingsError(f"{path}: must hold groups of settings, such as 'server:'")
     layer: dict[str, object] = {}
+    groups = {option.group for option in known.values()}
     for group, settings in (content or {}).items():
-        groups = {option.group for option in known.values()}
         if group not in groups:
             raise SettingsError(f"{path}: unknown group {group!r}.{nearest(str(group), groups)}")
         if settings is None:  # As in `server:`, with every setting in it commented out.

@@ -29,7 +29,7 @@ _CLOSED = r"(?=[\s.,;:!?)\]\"”]|$)"
 def spell_out(line: str, language: str) -> str:
     """The line with words in place of such figures and signs."""
     if language == _HINDI:
-        return regex.sub(rf"₹{_AMOUNT}", r"\1 रुपये", line)
+        return _RUPEES.sub(r"\1 रुपये", line)
     if language not in _ENGLISH:
         return line
     for pattern, reading in _ENGLISH_READINGS:
@@ -57,7 +57,7 @@ def _digit_by_digit(code: _Match) -> str:
 def _keys(keys: str, language: str) -> str:
     hash_key = "pound" if language == _AMERICAN else "hash"
     spoken = keys.replace("*", " star ").replace("#", f" {hash_key} ")
-    return " ".join(_CODE.sub(_digit_by_digit, part) for part in spoken.split())
+    return " ".join(spoken.split())
 
 
 # A zero in front makes a group of digits a code. Not beside a point, a colon or a sign, and not two
@@ -68,6 +68,8 @@ _CODE = regex.compile(
 
 # What is pressed on a telephone: "*", "#", "*69", "*#06#".
 _KEYS = regex.compile(rf"{_OPENED}(?=\d*[*#])(?!(?<=\d )\*)(?!\d+\*\d)[\d*#]+{_CLOSED}")
+
+_RUPEES = regex.compile(rf"₹{_AMOUNT}")
 
 _ENGLISH_READINGS: tuple[_Reading, ...] = (
     # "8am" and "8 am" are read as the word; "8 a.m." is read right, and may end the sentence.
@@ -98,7 +100,7 @@ _ENGLISH_READINGS: tuple[_Reading, ...] = (
         regex.compile(r"(?<=\d)/(?=(?:night|day|week|month|year|hour|minute|person|mile)\b)"),
         " per ",
     ),
-    (regex.compile(rf"₹{_AMOUNT}"), r"\1 rupees"),
+    (_RUPEES, r"\1 rupees"),
     (regex.compile(rf"¥{_AMOUNT}"), r"\1 yen"),
     (regex.compile(r"(?<=\b[A-G])#(?![\p{L}\p{N}])"), " sharp"),
     (regex.compile(rf"{_OPENED}#(?=\d+{_CLOSED})"), "number "),
