@@ -8,11 +8,18 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
+from proxy.api.access import Access
+from proxy.api.admin import AdminApi
 from proxy.api.catalogue import CatalogueApi
-from proxy.api.middleware import identify, tell_errors
+from proxy.api.clips import ClipsApi
+from proxy.api.middleware import around
+from proxy.api.request_log import RequestLog
 from proxy.api.speech import SpeechApi
+from proxy.cache.archive import Keeping
+from proxy.cache.counts import Counts
 from proxy.cache.disk import DiskTier
 from proxy.cache.memory import MemoryTier
+from proxy.cache.private import NeverStored
 from proxy.cache.tiered import TieredCache
 from proxy.phrasebook.book import Phrasebook, read_all, shipped_directory
 from proxy.phrasebook.warm import warm
@@ -28,6 +35,7 @@ from synth.weights import installed
 logger = logging.getLogger(__name__)
 
 POOL = web.AppKey("pool", EnginePool)
+DISK = web.AppKey("disk", DiskTier)
 
 
 def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -> web.Application:
@@ -43,7 +51,7 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     if settings.phrasebook.warm_at_start:
         books = read_all((settings.phrasebook.directory or shipped_directory()).expanduser())
 
-    planner = Planner()
+    planner = Planner(NeverStored(settings.cache.never_store, settings.cache.never_store_patterns))
 
     async def look_for_weights() -> None:
         planner.weights = await asyncio.to_thread(installed, settings.engine.weights, directory)
@@ -60,11 +68,29 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
         engine_command,
         on_ready=look_for_weights,
     )
-    disk = DiskTier(directory / "audio", settings.cache.disk_bytes)
-    cache = TieredCache(MemoryTier(settings.cache.memory_bytes, settings.cache.memory_policy), disk)
-    schedule = Schedule(pool, settings.engine.processes, settings.engine.max_waiting)
-    clips = Clips(cache, schedule)
-    speaker = Speaker(cache, clips)
+    counts = Counts()
+    disk = DiskTier(
+        directory / "audio", settings.cache.disk_bytes, settings.cache.pinned_bytes, counts
+    )
+    memory = MemoryTier(settings.cache.memory_bytes, settings.cache.memory_policy)
+    cache = TieredCache(
+        memory,
+        disk,
+        counts,
+        ttl_s=settings.cache.ttl_s,
+        admission=settings.cache.disk_admission,
+    )
+    schedule = Schedule(
+        pool,
+        slots=settings.engine.processes,
+        max_waiting=settings.engine.max_waiting,
+        max_wait_s=settings.engine.max_wait_s,
+    )
+    keeping = (settings.engine.after_hangup, settings.cache.keep_text)
+    clips = Clips(cache, schedule, *keeping)
+    speaker = Speaker(cache, clips, *keeping)
+
+    log = RequestLog()
 
     async def lifetimes(app: web.Application) -> AsyncIterator[None]:
         await disk.open()
@@ -80,15 +106,26 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
         await clips.close()
         await pool.close()
         await disk.close()
+        log.flush()
 
-    app = web.Application(
-        middlewares=[identify, tell_errors], client_max_size=settings.server.max_body_bytes
-    )
+    app = web.Application(middlewares=[around(log)], client_max_size=settings.server.max_body_bytes)
     app[POOL] = pool
+    app[DISK] = disk
     app.cleanup_ctx.append(lifetimes)
     CatalogueApi(pool).add_routes(app)
     SpeechApi(planner, speaker).add_routes(app)
+    ClipsApi(speaker).add_routes(app)
+    AdminApi(_access(settings), disk, memory, cache, _keeping(settings)).add_routes(app)
     return app
+
+
+def _access(settings: Settings) -> Access:
+    key = settings.server.admin_key
+    return Access(None if key is None else key.get_secret_value(), settings.server.host)
+
+
+def _keeping(settings: Settings) -> Keeping:
+    return Keeping(text=settings.cache.keep_text, ttl_s=settings.cache.ttl_s)
 
 
 async def _warm_when_ready(

@@ -9,15 +9,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from proxy import __version__
+from proxy.commands import cache
+from proxy.commands.failure import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from proxy.layers import SettingsError, load, nearest
 from proxy.settings import Option, Settings, options
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 _FETCH_KEYS = ("engine.weights", "cache.directory")
 
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flag = unknown[0].partition("=")[0]
         if not flag.startswith("-"):
             parser.error(f"{flag!r} is one word too many")
-        return _say(_unknown_flag(given.command, flag), EXIT_USAGE)
+        return _say(_unknown_flag(_name_of(given), flag), EXIT_USAGE)
     flags = {
         option.key: value
         for option in options()
@@ -44,7 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if getattr(given, "fetch", False) and (code := _fetch_apart(settings, given.config)):
             return code
+        if given.command == "cache":
+            return cache.run(given, settings)
         return commands[given.command](settings)
+    except CommandFailed as failed:
+        return _say(str(failed), failed.code)
     except KeyboardInterrupt:
         return 130
 
@@ -71,22 +74,35 @@ def _parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="fetch the weights first where they are missing",
             )
-        command.add_argument(
-            "--config", type=Path, metavar="FILE", help="settings file (default: kokoro-edge.yaml)"
-        )
-        for option in _taken_by(name):
-            command.add_argument(
-                *reversed(option.flags),
-                dest=option.key,
-                metavar=option.name.upper(),
-                help=f"{option.help} (default: {option.default})".replace("%", "%%"),
-            )
+        _add_settings(command, _taken_by(name))
+    for name, command in cache.add_parsers(commands).items():
+        _add_settings(command, _taken_by(f"cache {name}"))
     return parser
+
+
+def _add_settings(command: argparse.ArgumentParser, taken: Iterable[Option]) -> None:
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings file (default: kokoro-edge.yaml)"
+    )
+    for option in taken:
+        command.add_argument(
+            *reversed(option.flags),
+            dest=option.key,
+            metavar=option.name.upper(),
+            help=f"{option.help} (default: {option.default})".replace("%", "%%"),
+        )
+
+
+def _name_of(given: argparse.Namespace) -> str:
+    """`serve`, or `cache ls`."""
+    return f"cache {given.cache_command}" if given.command == "cache" else str(given.command)
 
 
 def _taken_by(command: str) -> list[Option]:
     """The settings that are flags of this command."""
-    return [each for each in options() if command == "serve" or each.key in _FETCH_KEYS]
+    group, _, name = command.partition(" ")
+    keys = cache.settings_of(name) if group == "cache" else _FETCH_KEYS
+    return [each for each in options() if command == "serve" or each.key in keys]
 
 
 def _unknown_flag(command: str, flag: str) -> str:
@@ -94,6 +110,8 @@ def _unknown_flag(command: str, flag: str) -> str:
         return f"{flag} is no flag of `kokoro-edge {command}`. It is one of `kokoro-edge serve`."
     known = [each for option in _taken_by(command) for each in option.flags]
     known += ["--config", "--help", *(["--fetch"] if command == "serve" else [])]
+    if command.startswith("cache "):
+        known += cache.flags_of(command.removeprefix("cache "))
     return f"unknown flag {flag}.{nearest(flag, known)}"
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
+from typing import Any
 
 from aiohttp import web
 
-from proxy.app import build_app
+from proxy.app import DISK, build_app
 from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -23,8 +25,10 @@ _NO_SUCH_ADDRESS_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """`localhost` stands for ::1, too, on machines without IPv6."""
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, engine_command: Sequence[str] | None = None) -> None:
     """Listen, and serve until SIGINT or SIGTERM.
+
+    `engine_command` stands in for our engine process: see `synth.pool.EnginePool`.
 
     Raises:
         OSError: the address is taken, or the cache directory cannot be written to. Its `filename`
@@ -33,15 +37,16 @@ def serve(settings: Settings) -> None:
         PhrasebookError: see `proxy.app.build_app`.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(settings, engine_command))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, engine_command: Sequence[str] | None) -> None:
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    app = build_app(settings, engine_command)
     runner = web.AppRunner(
-        build_app(settings),
+        app,
         # A client that hangs up must not keep its handler running.
         handler_cancellation=True,
         access_log=None,
@@ -56,12 +61,28 @@ async def _serve(settings: Settings) -> None:
             await runner.setup()
             for listener in listening:
                 await web.SockSite(runner, listener).start()
+            url = _url_from_here(runner.addresses)
+            # In the thread of the disk: it may be taking the directory anew.
+            await app[DISK].run(lambda: app[DISK].owner.announce(url))
             for host, port, *_ in runner.addresses:
-                logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+                logger.info("listening on %s", _url(host, port))
             await stop.wait()
             logger.info("stopping")
         finally:
             await runner.cleanup()
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _url_from_here(addresses: Sequence[Sequence[Any]]) -> str:
+    """Where a command on this machine finds the server."""
+    host, port = addresses[0][:2]
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.is_unspecified:
+        host = "127.0.0.1" if address.version == 4 else "::1"
+    return _url(host, port)
 
 
 async def _listen(host: str, port: int, open_sockets: ExitStack) -> list[socket.socket]:

@@ -6,11 +6,13 @@ Every setting is a field below, `group.name`. The file says `group: {name: value
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, get_type_hints
 
 import pydantic
+import yaml
 from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as settings_group
 
@@ -27,6 +29,25 @@ def _read_size(value: object) -> object:
     """`512MiB` and `4GB` in bytes. Whatever has no unit is left to be read as a number."""
     if isinstance(value, str) and value.strip()[-1:].isalpha():
         return int(TypeAdapter(ByteSize).validate_python(value))
+    return value
+
+
+def _read_names(value: object) -> object:
+    """`one,two` as a list."""
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return value
+
+
+def _read_patterns(value: object) -> object:
+    """One pattern as a list of it, and a YAML list, as in `['a{1,2}', b]`, as what it says."""
+    if isinstance(value, str):
+        try:
+            return yaml.safe_load(value) if value.startswith("[") else [value]
+        except yaml.YAMLError:
+            raise ValueError(
+                "the list in brackets is not YAML: put each expression in quotes"
+            ) from None
     return value
 
 
@@ -47,6 +68,10 @@ class ServerSettings:
     """Port to listen on; 0 takes a free one and logs it."""
     max_body_bytes: Annotated[int, Field(ge=1024), _SIZE] = 256 * 1024
     """A larger request body is refused with 413."""
+    admin_key: Annotated[pydantic.SecretStr, Field(min_length=8)] | None = None
+    """Asked for as `Authorization: Bearer KEY` by everything under `/v1/admin`. Without a key those
+    addresses answer on a loopback address only. Set it as an environment variable or in the file:
+    others can read the command line."""
     shutdown_s: Annotated[float, Field(ge=0)] = 10.0
     """How long replies under way may take to finish after SIGTERM."""
 
@@ -66,6 +91,13 @@ class EngineSettings:
     """CPU threads of one engine process; 0 leaves it to torch, which takes every core."""
     max_waiting: Annotated[int, Field(ge=0)] = 32
     """When so many new replies wait for the engine, the next is refused with 503."""
+    max_wait_s: Annotated[float, Field(gt=0)] = 20.0
+    """A new reply that has waited so long for the engine is refused with 503, and so, at once, is
+    one that would have to."""
+    after_hangup: Literal["finish_segment", "finish_reply", "drop"] = "finish_segment"
+    """When nobody listens to a reply any more: finish the sentence at the engine and keep it
+    (`finish_segment`), finish and keep the whole reply, behind all others (`finish_reply`), or keep
+    nothing of what is not finished (`drop`)."""
     pass_deadline_s: Annotated[float, Field(gt=0)] = 60.0
     """An engine process that takes longer for one pass through the model is replaced. Speech at a
     quarter of its pace, being four times as long, has four times as much."""
@@ -82,7 +114,29 @@ class CacheSettings:
     memory_policy: Literal["tiny_lfu", "lru"] = "tiny_lfu"
     """What memory keeps: `tiny_lfu`, what is asked for often; `lru`, what was asked for last."""
     disk_bytes: Annotated[int, Field(ge=1024**2), _SIZE] = 4 * 1024**3
-    """Size of the cache on disk."""
+    """Size of the cache on disk, of what traffic leaves there. What was not used for longest goes
+    first."""
+    disk_admission: Literal["first", "second"] = "first"
+    """When something is written to disk: the `first` time it is asked for, or the `second`. A third
+    of what agents say is said once."""
+    pinned_bytes: Annotated[int, Field(ge=1024**2), _SIZE] = 2 * 1024**3
+    """Size of the cache on disk for phrasebooks, which traffic never evicts."""
+    ttl_s: Annotated[float, Field(gt=0)] | None = None
+    """How long something is kept at most, phrasebooks excepted. By default for as long as there is
+    room."""
+    keep_text: bool = False
+    """Keep the text beside the audio, so that `kokoro-edge cache ls` can show it."""
+    never_store: Annotated[
+        tuple[Literal["card_numbers", "long_digit_runs", "emails"], ...],
+        BeforeValidator(_read_names),
+    ] = ()
+    """Replies that hold these are never kept: `card_numbers`, `long_digit_runs` (7 digits or more),
+    `emails`. Separated by commas."""
+    never_store_patterns: Annotated[
+        tuple[re.Pattern[str], ...], BeforeValidator(_read_patterns)
+    ] = ()
+    """Nor are those in which one of these regular expressions (Python's) is found. A list in the
+    file; elsewhere one expression, or a list in brackets."""
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ LAYERS = (
     ("proxy.api",),
     ("proxy.app",),
     ("proxy.serve",),
+    ("proxy.commands",),
     ("proxy.cli",),
     ("proxy.__main__",),
 )

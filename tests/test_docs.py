@@ -19,6 +19,8 @@ def _row(option: Option) -> str:
             default = "the user's cache directory"
         case bool() | None:
             default = f"`{str(option.default).lower()}`"
+        case ():
+            default = "none of them"
         case _:
             default = f"`{option.default}`"
     return f"| `{option.key}` | {default} | {option.help} |"

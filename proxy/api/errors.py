@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from proxy.cache.archive import NotAnArchive
+from proxy.cache.selection import NothingToSay
 from proxy.speech.flight import Abandoned
 from proxy.speech.schedule import Overloaded
+from proxy.speech.terms import NotCached
 from synth.engine import (
     BadAudio,
     CannotSay,
@@ -31,6 +34,30 @@ class BadRequest(Exception):
         self.code = code
 
 
+class NoSuchClip(Exception):
+    """Nothing is stored under this address."""
+
+
+class RangeNotSatisfiable(Exception):
+    """The range that was asked for begins behind the end."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"The range is beyond the end: there are {size_bytes} bytes.")
+        self.size_bytes = size_bytes
+
+
+class KeyNeeded(Exception):
+    """Administration is asked for without its key."""
+
+
+class AdministrationOff(Exception):
+    """No key is set, and whoever asks may be on another machine."""
+
+
+class CacheUnavailable(Exception):
+    """The storage failed while somebody looked after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """How an exception is told to a client."""
@@ -49,6 +76,13 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     UnknownVoice: Problem(400, _INVALID, "voice_not_found", "voice"),
     UnknownLanguage: Problem(400, _INVALID, "language_not_found", "lang_code"),
     CannotSay: Problem(400, _INVALID, "cannot_say", "input"),
+    NothingToSay: Problem(400, _INVALID, "nothing_to_say", "text"),
+    NotAnArchive: Problem(400, _INVALID, "not_an_archive"),
+    KeyNeeded: Problem(401, _INVALID, "invalid_api_key"),
+    AdministrationOff: Problem(403, _INVALID, "administration_off"),
+    NoSuchClip: Problem(404, _INVALID, "clip_not_found"),
+    RangeNotSatisfiable: Problem(416, _INVALID, "range_not_satisfiable"),
+    NotCached: Problem(504, _SERVER, "not_cached"),
     BadAudio: Problem(502, _SERVER, "bad_audio"),
     Overloaded: Problem(503, _SERVER, "overloaded"),
     EngineLoading: Problem(503, _SERVER, "engine_loading"),
@@ -56,12 +90,14 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     EngineUnavailable: Problem(503, _SERVER, "engine_unavailable"),
     Abandoned: Problem(503, _SERVER, "abandoned"),
     EngineError: Problem(502, _SERVER, "engine_failed"),
+    CacheUnavailable: Problem(503, _SERVER, "cache_unavailable"),
 }
 """By exception; a subclass that is not here is told as its nearest parent that is."""
 
 _HTTP_CODES: Mapping[int, str] = {
     404: "not_found",
     405: "method_not_allowed",
+    412: "precondition_failed",
     413: "body_too_large",
 }
 
@@ -77,6 +113,10 @@ def response_to(error: Exception) -> web.Response | None:
     headers = {}
     if isinstance(error, EngineUnavailable):
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, KeyNeeded):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size_bytes}"
     param, code = problem.param, problem.code
     if isinstance(error, BadRequest):
         param, code = error.param, error.code or problem.code
@@ -107,6 +147,7 @@ def _response_to_http(error: web.HTTPException) -> web.Response:
     messages = {
         404: "There is nothing at this address. Speech is at POST /v1/audio/speech.",
         405: f"This address does not take this method. {_allowed(error)}",
+        412: "The audio is not, or no longer, what the request's conditions ask for.",
         413: f"The body is too large. {error.text or ''}",
     }
     message = messages.get(error.status, error.reason or "The request failed.").strip()

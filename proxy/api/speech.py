@@ -6,22 +6,22 @@ import logging
 import time
 
 from aiohttp import web
+from moka_py import Moka
+from multidict import CIMultiDict
 
+from proxy.api.answer import location_of, miss, reply_headers, send_stream, send_whole
+from proxy.api.conditional import check_preconditions, terms_of
 from proxy.api.errors import BadRequest
-from proxy.api.middleware import ABORTED, REQUEST_ID
+from proxy.api.middleware import CACHE_STATUS, REQUEST_ID
 from proxy.api.schema import parse
 from proxy.speech.plan import Plan, Planner
-from proxy.speech.speaker import Outcome, Reply, Speaker
-from synth.engine import EngineError
+from proxy.speech.speaker import Reply, Speaker
+from proxy.speech.terms import Terms
 
 logger = logging.getLogger(__name__)
 
-_CACHE_STATUS = {
-    Outcome.HIT: "kokoro-edge; hit",
-    Outcome.MISS: "kokoro-edge; fwd=miss",
-    Outcome.COLLAPSED: "kokoro-edge; fwd=miss; collapsed",
-}
-"""RFC 9211."""
+_REMEMBERED_PLANS = 2048
+_REMEMBERED_BODY_BYTES = 2048
 
 
 class SpeechApi:
@@ -30,21 +30,46 @@ class SpeechApi:
     def __init__(self, planner: Planner, speaker: Speaker) -> None:
         self._planner = planner
         self._speaker = speaker
+        self._plans: Moka[bytes, Plan] = Moka(_REMEMBERED_PLANS, policy="lru")
+        self._planned_for = planner.weights
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_post("/v1/audio/speech", self.speak)
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
         began_s = time.perf_counter()
-        wanted = parse(await _body(request)).wanted()
-        plan = self._planner.plan(wanted)
-        logger.debug("request %s says %r", request[REQUEST_ID], wanted.text)
-        with self._speaker.listen(plan) as reply:
+        terms = terms_of(request.headers.getall("Cache-Control", ()))
+        plan = self._plan(await _body(request), remember=terms.store)
+        logger.debug("request %s says %r", request[REQUEST_ID], plan.text)
+        # Where cached audio would not do, that is why the engine is asked.
+        why = "miss" if terms.max_age_s is None else "request"
+        request[CACHE_STATUS] = miss(plan.key.id, why)
+        with self._speaker.listen(plan, terms) as reply:
             await reply.begin()
-            headers = _headers(request, plan, reply, began_s)
-            if reply.whole is not None:
-                return web.Response(body=reply.whole, headers=headers)
-            return await _stream(request, reply, headers)
+            headers = reply_headers(request, plan.key.id, reply, why)
+            _add_headers(headers, plan, terms, reply, began_s)
+            entry = reply.entry
+            if entry is None:
+                return await send_stream(request, reply, headers)
+            check_preconditions(request, entry.etag)
+            return await send_whole(request, entry.payload, headers)
+
+    def _plan(self, body: bytes, remember: bool) -> Plan:
+        """What this body asks for.
+
+        Reading and planning it takes longer than all else that is done for a reply in memory, and
+        what is said again is asked for in the same bytes; so plans are remembered, but not of what
+        is to leave no trace.
+        """
+        if self._planned_for is not self._planner.weights:
+            self._plans.clear()
+            self._planned_for = self._planner.weights
+        plan = self._plans.get(body)
+        if plan is None:
+            plan = self._planner.plan(parse(body).wanted())
+            if remember and not plan.private and len(body) <= _REMEMBERED_BODY_BYTES:
+                self._plans.set(body, plan)
+        return plan
 
 
 async def _body(request: web.Request) -> bytes:
@@ -54,34 +79,13 @@ async def _body(request: web.Request) -> bytes:
         raise BadRequest("The body is not encoded as its headers say.") from None
 
 
-def _headers(request: web.Request, plan: Plan, reply: Reply, began_s: float) -> dict[str, str]:
+def _add_headers(
+    headers: CIMultiDict[str], plan: Plan, terms: Terms, reply: Reply, began_s: float
+) -> None:
     """Times are in milliseconds; those of a streamed reply are up to its first chunk."""
-    return {
-        "Content-Type": plan.format.content_type,
-        "Cache-Status": _CACHE_STATUS[reply.outcome],
-        "X-Generation-Time": f"{reply.timings.generation_ms:.1f}",
-        "X-Encode-Time": f"{reply.timings.encode_ms:.1f}",
-        "X-Total-Time": f"{(time.perf_counter() - began_s) * 1000:.1f}",
-        "X-Voice": plan.voice,
-        "X-Request-Id": request[REQUEST_ID],
-    }
-
-
-async def _stream(
-    request: web.Request, reply: Reply, headers: dict[str, str]
-) -> web.StreamResponse:
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    try:
-        async for chunk in reply.chunks():
-            await response.write(chunk)
-    except EngineError as error:
-        # A reply that ends cleanly is taken for the whole of it, so this one must not.
-        # By its kind alone: the message may quote the caller's words.
-        logger.error("request %s broke off: %s", request[REQUEST_ID], type(error).__name__)
-        request[ABORTED] = True
-        if request.transport is not None:
-            request.transport.abort()
-        return response
-    await response.write_eof()
-    return response
+    if terms.store and not plan.private:
+        headers["Content-Location"] = location_of(plan.key.id, plan.format.name)
+    headers["X-Generation-Time"] = f"{reply.timings.generation_ms:.1f}"
+    headers["X-Encode-Time"] = f"{reply.timings.encode_ms:.1f}"
+    headers["X-Total-Time"] = f"{(time.perf_counter() - began_s) * 1000:.1f}"
+    headers["X-Voice"] = plan.voice

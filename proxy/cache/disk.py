@@ -1,175 +1,308 @@
-"""The disk tier: diskcache, made unable to run or read what it should not."""
+"""The disk tier: what outlives a restart, in two stores.
+
+`pinned` holds what phrasebooks name, and traffic never evicts it; `traffic` holds the rest, within
+its size, and what was not used for longest is evicted first.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
-import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import diskcache
-from diskcache.core import MODE_PICKLE
-
-from proxy.cache.entry import CorruptEntry, Entry, pack, unpack
+from proxy.cache.counts import Counts
+from proxy.cache.entry import CorruptEntry, Entry
+from proxy.cache.owner import CacheInUse, Ownership
+from proxy.cache.store import STORAGE_FAULTS, Store
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_LOCK_WAIT_S = 1.0
-"""For somebody else who has the database locked. diskcache's own default is a minute, during which
-every hit on disk would wait."""
-
 _READ_DEADLINE_S = 1.0
 _MAX_PENDING_WRITES = 256
-
-
-class _BytesOnlyDisk(diskcache.Disk):  # type: ignore[misc]
-    """Refuses pickles. diskcache unpickles any row that says it is one, so whoever can write to
-    the directory could run code in this process (CVE-2025-69872)."""
-
-    def store(self, value: object, read: bool, key: object = diskcache.UNKNOWN) -> Any:
-        if not isinstance(value, bytes) or not isinstance(key, str):
-            raise TypeError("the disk tier holds bytes under string keys")
-        return super().store(value, read, key)
-
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> Any:
-        if mode == MODE_PICKLE:
-            raise CorruptEntry("it is a pickle")
-        if filename is not None and not self._is_inside(filename):
-            raise CorruptEntry("its file lies outside of the cache")
-        data = super().fetch(mode, filename, value, read)
-        if not isinstance(data, bytes):
-            raise CorruptEntry("it is not bytes")
-        return data
-
-    def remove(self, file_path: str) -> None:
-        if self._is_inside(file_path):
-            super().remove(file_path)
-
-    def _is_inside(self, filename: str) -> bool:
-        directory = Path(self._directory).resolve()
-        return (directory / filename).resolve().is_relative_to(directory)
+_UPKEEP_EVERY_S = 20.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskTier:
-    """Entries in a directory, the least recently used evicted first.
+    """Entries by id, in a directory that this process owns.
 
     One thread does everything, one operation after the other. A fault of the storage is a miss, or
     an entry not kept, never an error of the request; and nobody waits long for a slow one.
     """
 
-    def __init__(self, directory: Path, max_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, traffic_bytes: int, pinned_bytes: int, counts: Counts
+    ) -> None:
+        self.pinned = Store("pinned", directory / "pinned", pinned_bytes)
+        self.traffic = Store("traffic", directory / "traffic", traffic_bytes)
+        self.counts = counts
+        self.owner = Ownership(directory)
         self._directory = directory
-        self._max_bytes = max_bytes
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk-tier")
         self._writes = BoundedSemaphore(_MAX_PENDING_WRITES)
-        self._cache: diskcache.Cache | None = None
-        """None before it is opened, and where the disk was full when it should have been."""
+        self._upkeep: asyncio.Task[None] | None = None
+
+    @property
+    def stores(self) -> tuple[Store, Store]:
+        """In the order in which they are asked."""
+        return self.pinned, self.traffic
 
     async def open(self) -> None:
-        """Open the directory; one whose database is damaged is set aside, and an empty one made.
+        """Take the directory and open what is in it. A damaged database is set aside, and one that
+        a full disk keeps from being opened is tried again later.
 
         Raises:
+            CacheInUse: another process has it.
             OSError: the directory cannot be made or written to.
         """
-        await self._do(self._open)
+        await self.run(self._open)
+        self._upkeep = asyncio.create_task(self._keep_up())
 
     async def close(self) -> None:
         """Write what is to be written still, and close."""
-        await self._do(self._close)
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.gather(self._upkeep, return_exceptions=True)
+        await self.run(self._close)
         self._thread.shutdown(wait=False)  # It has nothing left to do, and joining it would block.
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, id: str) -> Entry | None:
+        """What is stored under `id`; None also where it is damaged, or the disk does not answer."""
         try:
             async with asyncio.timeout(_READ_DEADLINE_S):
-                return await self._do(lambda: self._get(key))
+                return await self.run(lambda: self._get(id))
         except TimeoutError:
+            self.counts.faults += 1
             logger.error("the disk did not answer for %.0f s; taken as a miss", _READ_DEADLINE_S)
             return None
 
-    def put(self, entry: Entry) -> None:
-        """Have the entry written, some time soon and before `close` is done. Returns at once."""
-        if not self._writes.acquire(blocking=False):
-            logger.error("the disk is too slow to keep the cache entry %s…", entry.key[:12])
-            return
-        self._thread.submit(self._put, entry).add_done_callback(lambda _: self._writes.release())
+    def put(self, entry: Entry, pinned: bool = False) -> None:
+        """Have the entry written, some time soon and before `close` is done. Returns at once.
 
-    async def _do(self, operation: Callable[[], T]) -> T:
+        What is pinned already stays so.
+        """
+        if not self._writes.acquire(blocking=False):
+            self.counts.dropped += 1
+            logger.error("the disk is too slow to keep the cache entry %s…", entry.key.id[:12])
+            return
+        written = self._thread.submit(self._put, entry, pinned)
+        written.add_done_callback(lambda _: self._writes.release())
+
+    async def pin(self, id: str) -> bool:
+        """Make sure that an entry which is on disk is pinned. Whether there is one."""
+        return await self.run(lambda: self._pin(id))
+
+    def touch(self, ids: Iterable[str]) -> None:
+        """Have these entries count as used just now."""
+        self._thread.submit(self._touch, tuple(ids))
+
+    async def upkeep(self) -> None:
+        """Mend what broke since the last time, and delete what has expired."""
+        await self.run(self._mend)
+        while await self.run(self._delete_expired):
+            pass
+
+    async def sweep(self) -> None:
+        """Delete files that no entry names, such as a kill in mid-write leaves."""
+        removed = 0
+        for store in self.stores:
+            if store.is_open:
+                async for some in self.step_by_step(store.sweep()):
+                    removed += some
+        self.counts.orphans += removed
+        if removed:
+            logger.warning("deleted %d files in the cache that no entry named", removed)
+
+    async def run(self, operation: Callable[[], T]) -> T:
+        """Do something in the thread that has the stores. For upkeep and administration."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, operation)
 
+    async def step_by_step(self, steps: Iterator[T]) -> AsyncIterator[T]:
+        """Take one step after the other in that thread, and let others in between."""
+        done = object()
+        while (step := await self.run(lambda: next(steps, done))) is not done:
+            yield step  # type: ignore[misc]
+
+    async def _keep_up(self) -> None:
+        with suppress(*STORAGE_FAULTS):
+            await self.sweep()
+        while True:
+            await asyncio.sleep(_UPKEEP_EVERY_S)
+            await self.upkeep()
+
     def _open(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._directory.chmod(0o700)
-        try:
-            self._cache = self._connect()
-        except Exception as error:
-            if "disk is full" in str(error):
+        self.owner.take()
+        for store in self.stores:
+            try:
+                store.open()
+            except STORAGE_FAULTS as error:
+                if not _has_no_room(error):
+                    self._close()
+                    raise OSError(
+                        f"the cache in {store.directory} cannot be opened: {error}"
+                    ) from error
                 logger.error(
-                    "the disk is full: nothing said before is known, and nothing is kept beyond "
-                    "memory, until there is room in %s and the server is started again",
-                    self._directory,
+                    "the disk is full or fails: nothing said before is known, and nothing is kept "
+                    "beyond memory, until %s can be written to: %s",
+                    store.directory,
+                    error,
                 )
-            elif isinstance(error, sqlite3.OperationalError):
-                # Locked or read-only: nothing that throwing it away would mend.
-                raise OSError(
-                    f"the cache in {self._directory} cannot be opened: {error}"
-                ) from error
-            else:
-                self._set_aside(error)
-
-    def _set_aside(self, error: Exception) -> None:
-        aside = self._directory.with_name(self._directory.name + ".damaged")
-        logger.error("set the damaged cache aside as %s: %s", aside, error)
-        shutil.rmtree(aside, ignore_errors=True)
-        self._directory.rename(aside)
-        self._directory.mkdir(mode=0o700)
-        self._cache = self._connect()
-
-    def _connect(self) -> diskcache.Cache:
-        return diskcache.Cache(
-            str(self._directory),
-            timeout=_LOCK_WAIT_S,
-            disk=_BytesOnlyDisk,
-            size_limit=self._max_bytes,
-            eviction_policy="least-recently-used",
-        )
 
     def _close(self) -> None:
-        if self._cache is not None:
-            self._cache.close()
+        for store in self.stores:
+            with suppress(*STORAGE_FAULTS):
+                store.close()
+        self.owner.release()
 
-    def _get(self, key: str) -> Entry | None:
-        if self._cache is None:
-            return None
-        try:
-            data = self._cache.get(key)
-            return None if data is None else unpack(key, data)
-        except CorruptEntry as problem:
-            logger.error("deleted the damaged cache entry %s…: %s", key[:12], problem)
-            self._delete(self._cache, key)
-        except Exception as problem:
-            logger.error("could not read the cache entry %s…; a miss: %r", key[:12], problem)
+    def _get(self, id: str) -> Entry | None:
+        for store in self.stores:
+            if not store.is_open:
+                continue
+            try:
+                if (entry := store.get(id)) is not None:
+                    return entry
+            except CorruptEntry as problem:
+                self.counts.corrupt += 1
+                logger.error("deleted the damaged cache entry %s…: %s", id[:12], problem)
+            except STORAGE_FAULTS as problem:
+                self._fault(store, problem, f"could not read the cache entry {id[:12]}…; a miss")
         return None
 
-    def _put(self, entry: Entry) -> None:
-        if self._cache is None:
+    def _put(self, entry: Entry, pinned: bool) -> None:
+        # Asked every time: a directory that somebody deletes takes writes without complaint.
+        self._mend_where_it_is_gone()
+        store = self.traffic
+        if pinned or self._is_pinned(entry.key.id):
+            entry = replace(entry, expires_at_s=None)
+            if self._has_room_to_pin(entry):
+                store = self.pinned
+        if not store.is_open or entry.size_bytes > store.max_bytes:
+            self.counts.dropped += 1
             return
         try:
-            self._cache.set(entry.key, pack(entry))
-        except Exception as problem:
-            logger.error("could not keep the cache entry %s…: %r", entry.key[:12], problem)
+            store.put(entry)
+        except STORAGE_FAULTS as problem:
+            self.counts.dropped += 1
+            self._fault(store, problem, f"could not keep the cache entry {entry.key.id[:12]}…")
+            return
+        self.counts.stored += 1
+        if store is self.pinned:
+            self._delete_from_traffic(entry.key.id)
 
-    @staticmethod
-    def _delete(cache: diskcache.Cache, key: str) -> None:
+    def _is_pinned(self, id: str) -> bool:
         try:
-            del cache[key]
-        except KeyError:
-            pass
-        except Exception as problem:
-            logger.error("could not delete the cache entry %s…: %r", key[:12], problem)
+            return self.pinned.is_open and self.pinned.has(id)
+        except STORAGE_FAULTS as problem:
+            self._fault(self.pinned, problem, f"could not look for {id[:12]}…")
+            return False
+
+    def _has_room_to_pin(self, entry: Entry) -> bool:
+        try:
+            if not self.pinned.is_open:
+                return False
+            if self.pinned.has(entry.key.id) or self.pinned.has_room_for(entry):
+                return True
+            logger.error(
+                "cache.pinned_bytes is used up: %s… is kept among traffic", entry.key.id[:12]
+            )
+        except STORAGE_FAULTS as problem:
+            self._fault(self.pinned, problem, "could not see how much room there is to pin")
+        return False
+
+    def _delete_from_traffic(self, id: str) -> None:
+        try:
+            if self.traffic.is_open:
+                self.traffic.delete(id)
+        except STORAGE_FAULTS as problem:
+            self._fault(self.traffic, problem, f"could not delete what is pinned now, {id[:12]}…")
+
+    def _pin(self, id: str) -> bool:
+        if self._is_pinned(id):
+            return True
+        entry = self._get(id)
+        if entry is None:
+            return False
+        self._put(entry, pinned=True)
+        return True
+
+    def _touch(self, ids: tuple[str, ...]) -> None:
+        if not self.traffic.is_open:
+            return
+        try:
+            self.traffic.touch(ids)
+        except STORAGE_FAULTS as problem:
+            self._fault(self.traffic, problem, "could not note which entries were used")
+
+    def _delete_expired(self) -> int:
+        if not self.traffic.is_open:
+            return 0
+        try:
+            return self.traffic.delete_expired()
+        except STORAGE_FAULTS as problem:
+            self._fault(self.traffic, problem, "could not delete what has expired")
+            return 0
+
+    def _fault(self, store: Store, problem: Exception, what: str) -> None:
+        self.counts.faults += 1
+        logger.error("%s: %r", what, problem)
+        if _is_damaged(problem):
+            try:
+                store.set_aside(problem)
+            except STORAGE_FAULTS as error:
+                logger.error("could not begin an empty cache in %s: %s", store.directory, error)
+        else:
+            self._mend()
+
+    def _mend_where_it_is_gone(self) -> None:
+        if not all(store.is_in_place() for store in self.stores if store.is_open):
+            self._mend()
+
+    def _mend(self) -> None:
+        """Open again what is closed, or was deleted or replaced under our hands."""
+        try:
+            if not self.owner.is_in_place():
+                self.owner.take()
+        except CacheInUse as error:
+            logger.error("%s", error)
+            self._close()
+            return
+        except OSError as error:
+            logger.error("cannot take the cache's directory: %s", error)
+            return
+        for store in self.stores:
+            if store.is_open and store.is_in_place():
+                continue
+            try:
+                store.close()
+                store.open()
+                logger.warning("opened the cache in %s again", store.directory)
+            except STORAGE_FAULTS as error:
+                store.close()
+                logger.error("cannot open the cache in %s: %s", store.directory, error)
+
+
+def _is_damaged(problem: Exception) -> bool:
+    """Whether it is the database itself, and not what stands in its way. SQLITE_ERROR is a table
+    that is gone: our statements have no mistakes of their own."""
+    if not isinstance(problem, sqlite3.OperationalError):
+        return isinstance(problem, sqlite3.DatabaseError)
+    return getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+
+
+def _has_no_room(error: Exception) -> bool:
+    """Also where it may be something else: SQLite has no other words for a quota, or for a full
+    disk where it writes its index."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # Without its details.
+        return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return isinstance(error, OSError) and error.errno in _NO_ROOM

@@ -18,7 +18,7 @@ _OVERHEAD_BYTES = 1024
 
 
 class MemoryTier:
-    """Entries by key, evicted by `policy`. Never waits, never fails."""
+    """Entries by id, evicted by `policy`. Never waits, never fails."""
 
     def __init__(self, max_bytes: int, policy: Policy = "tiny_lfu") -> None:
         self._max_bytes = max_bytes
@@ -28,14 +28,21 @@ class MemoryTier:
             weigher=lambda _, entry: entry.size_bytes + _OVERHEAD_BYTES,
         )
 
-    def get(self, key: str) -> Entry | None:
-        return self._entries.get(key)
+    def get(self, id: str) -> Entry | None:
+        return self._entries.get(id)
 
     def put(self, entry: Entry) -> None:
         """Keep the entry, unless it is larger than the whole tier."""
         if entry.size_bytes + _OVERHEAD_BYTES <= self._max_bytes:
-            self._entries.set(entry.key, entry)
+            self._entries.set(entry.key.id, entry)
             self._entries.run_pending_tasks()  # Evicts now, not at some later call.
 
-    def delete(self, key: str) -> None:
-        self._entries.remove(key)
+    def clear(self) -> None:
+        self._entries.clear()
+        self._entries.run_pending_tasks()  # Frees them now.
+
+    def __len__(self) -> int:
+        return self._entries.count()
+
+    def size_bytes(self) -> int:
+        return self._entries.weighted_size()

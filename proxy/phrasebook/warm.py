@@ -11,10 +11,13 @@ from proxy.phrasebook.book import Phrasebook
 from proxy.speech.plan import Plan, Planner
 from proxy.speech.schedule import Priority
 from proxy.speech.speaker import Outcome, Speaker
+from proxy.speech.terms import Terms
 from synth.engine import EngineError, EngineLoading
 from synth.voices import UnknownLanguage, UnknownVoice
 
 logger = logging.getLogger(__name__)
+
+_TERMS = Terms(Priority.WARM_UP)
 
 _ATTEMPTS = 3
 """At each phrase: the engine may go away and come back meanwhile."""
@@ -44,7 +47,13 @@ async def warm(
         for wanted in book.wanted():
             try:
                 plan = planner.plan(wanted)
-                if await _render(plan, speaker, wait_until_ready) is Outcome.HIT:
+                if plan.private:
+                    done.failed += 1
+                    logger.error(
+                        "phrasebook %s: %r holds what cache.never_store forbids to keep",
+                        *(book.name, wanted.text),
+                    )
+                elif await _render(plan, speaker, wait_until_ready) is Outcome.HIT:
                     done.cached += 1
                 else:
                     done.rendered += 1
@@ -70,6 +79,7 @@ async def _render(
 
 
 async def _listen(plan: Plan, speaker: Speaker) -> Outcome:
-    with speaker.listen(plan, Priority.WARM_UP) as reply:
+    with speaker.listen(plan, _TERMS) as reply:
         await reply.finish()
-        return reply.outcome
+    await speaker.pin(plan)
+    return reply.outcome

@@ -5,27 +5,39 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import soundfile
 
-from proxy.cache.entry import Entry
+from proxy.cache.entry import About, Entry, WordSpan
+from proxy.cache.key import Key, text_digest
 from proxy.cache.tiered import TieredCache
 from proxy.speech.plan import PlannedClip
 from proxy.speech.schedule import Overloaded, Schedule, Urgency
+from proxy.speech.terms import NotCached, Terms
 from synth.engine import SAMPLE_RATE_HZ, CannotSay, Clip, Segment, Word
 
 logger = logging.getLogger(__name__)
 
+AfterHangup = Literal["finish_segment", "finish_reply", "drop"]
+"""What becomes of a reply that nobody listens to any more: the segment at the engine is finished
+and kept; all of it is; nothing is."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundClip:
-    """A clip, and whether the engine made it for this caller."""
+    """A clip, and what it took to get it."""
 
     clip: Clip
     made: bool
-    """False where it was cached, or was being made for another caller already."""
+    """Whether the engine made it for this caller. False where it was cached, or was being made for
+    another caller already."""
+    disk_ms: float = 0.0
+    queue_ms: float = 0.0
+    synth_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -33,6 +45,8 @@ class _UnderWay:
     """A clip that somebody waits for."""
 
     urgency: Urgency
+    store: bool
+    """Whether anybody who waits lets it be kept."""
     task: asyncio.Task[FoundClip] | None = None
     waiters: int = 0
     at_engine: bool = False
@@ -41,30 +55,43 @@ class _UnderWay:
 class Clips:
     """Every clip there is or could be, by key."""
 
-    def __init__(self, cache: TieredCache, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        cache: TieredCache,
+        schedule: Schedule,
+        after_hangup: AfterHangup = "finish_segment",
+        keep_text: bool = False,
+    ) -> None:
         self._cache = cache
         self._schedule = schedule
-        self._under_way: dict[str, _UnderWay] = {}
+        self._after_hangup = after_hangup
+        self._keep_text = keep_text
+        self._under_way: dict[Key, _UnderWay] = {}
         self._tasks: set[asyncio.Task[FoundClip]] = set()
 
     async def get(
-        self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency
+        self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency, terms: Terms
     ) -> FoundClip:
         """The clip of `planned`; `ahead` as for `synth.engine.Engine.synthesize`.
 
         Two who ask for a clip at the same time get the same one, made once. When all who wait have
-        left, a clip that is at the engine is finished and kept; one that still queues for it is not
-        made.
+        left, a clip that still queues for the engine is not made; one that is at the engine is
+        finished and kept, unless it is to be dropped.
 
         Raises:
+            NotCached: it is not cached, and was not to be made.
             EngineError: it is not cached and could not be made. Nothing was stored.
         """
+        if terms.alone:
+            alone = _UnderWay(urgency, terms.store)
+            return await self._find(planned, ahead, alone, terms)
         # No `await` between looking for it and starting it, or two would be started.
         under_way = self._under_way.get(planned.key)
         joined = under_way is not None
         if under_way is None:
-            under_way = self._start(planned, ahead, urgency)
+            under_way = self._start(planned, ahead, urgency, terms)
         under_way.urgency.hasten(urgency.priority)
+        under_way.store |= terms.store
         under_way.waiters += 1
         assert under_way.task is not None
         try:
@@ -75,13 +102,12 @@ class Clips:
                 raise
             # That was for another: what cannot be said may be in the rest of their reply, and who
             # has begun to be heard is not refused.
-            return await self.get(planned, ahead, urgency)
+            return await self.get(planned, ahead, urgency, terms)
         finally:
             under_way.waiters -= 1
-            if not (under_way.waiters or under_way.at_engine or under_way.task.done()):
-                self._land(planned.key, under_way)
-                under_way.task.cancel()
-        return FoundClip(found.clip, made=found.made and not joined)
+            if not under_way.waiters and not under_way.task.done():
+                self._leave(planned.key, under_way)
+        return replace(found, made=found.made and not joined)
 
     async def close(self) -> None:
         """Drop what is under way."""
@@ -89,9 +115,11 @@ class Clips:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start(self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency) -> _UnderWay:
-        under_way = _UnderWay(urgency)
-        task = asyncio.create_task(self._find(planned, ahead, under_way))
+    def _start(
+        self, planned: PlannedClip, ahead: Sequence[Segment], urgency: Urgency, terms: Terms
+    ) -> _UnderWay:
+        under_way = _UnderWay(urgency, terms.store)
+        task = asyncio.create_task(self._find(planned, ahead, under_way, terms))
         under_way.task = task
         self._under_way[planned.key] = under_way
         self._tasks.add(task)
@@ -105,37 +133,94 @@ class Clips:
         task.add_done_callback(finished)
         return under_way
 
-    def _land(self, key: str, under_way: _UnderWay) -> None:
+    def _leave(self, key: Key, under_way: _UnderWay) -> None:
+        """Nobody waits for it any more."""
+        if under_way.at_engine and self._after_hangup != "drop":
+            return
+        self._land(key, under_way)
+        assert under_way.task is not None
+        under_way.task.cancel()
+
+    def _land(self, key: Key, under_way: _UnderWay) -> None:
         if self._under_way.get(key) is under_way:
             del self._under_way[key]
 
     async def _find(
-        self, planned: PlannedClip, ahead: Sequence[Segment], under_way: _UnderWay
+        self,
+        planned: PlannedClip,
+        ahead: Sequence[Segment],
+        under_way: _UnderWay,
+        terms: Terms,
     ) -> FoundClip:
-        entry = await self._cache.get(planned.key)
-        if entry is not None:
+        began_s = time.perf_counter()
+        found = await self._cache.get(planned.key)
+        looked_s = time.perf_counter()
+        disk_ms = 0.0
+        if found is None or found.where == "disk":
+            disk_ms = (looked_s - began_s) * 1000
+        if found is not None and terms.take(found.entry):
             try:
-                return FoundClip(await asyncio.to_thread(_from_entry, entry), made=False)
-            except (soundfile.LibsndfileError, KeyError, TypeError) as problem:
-                logger.error("the clip %s… cannot be read: %s", planned.key[:12], problem)
+                clip = await asyncio.to_thread(_from_entry, found.entry, planned.segment)
+                return FoundClip(clip, made=False, disk_ms=disk_ms)
+            except soundfile.LibsndfileError as problem:
+                logger.error("the clip %s… cannot be read: %s", planned.key.id[:12], problem)
+        if not terms.make:
+            raise NotCached("It is not cached.")
+        turn_s = looked_s
 
         def at_engine() -> None:
+            nonlocal turn_s
+            turn_s = time.perf_counter()
             under_way.at_engine = True
 
         clip = await self._schedule.synthesize(
             planned.segment, ahead, under_way.urgency, on_turn=at_engine
         )
-        self._cache.put(await asyncio.to_thread(_to_entry, planned.key, clip))
-        return FoundClip(clip, made=True)
+        made_s = time.perf_counter()
+        if under_way.store:
+            entry = await asyncio.to_thread(self._to_entry, planned, clip)
+            if under_way.store:
+                self._cache.put(entry)
+        return FoundClip(
+            clip,
+            made=True,
+            disk_ms=disk_ms,
+            queue_ms=(turn_s - looked_s) * 1000,
+            synth_ms=(made_s - turn_s) * 1000,
+        )
+
+    def _to_entry(self, planned: PlannedClip, clip: Clip) -> Entry:
+        """FLAC keeps the samples as they are, at about half their size."""
+        file = io.BytesIO()
+        soundfile.write(file, clip.pcm, SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
+        segment = planned.segment
+        about = About(
+            kind="clip",
+            format="flac",
+            voice=str(segment.blend),
+            language=segment.language,
+            speed=segment.speed,
+            duration_s=clip.duration_s,
+            says=(text_digest(segment.text),),
+            text=segment.text if self._keep_text else None,
+            words=tuple(_spans(clip.words, segment.text)),
+        )
+        return Entry(planned.key, file.getvalue(), about)
 
 
-def _to_entry(key: str, clip: Clip) -> Entry:
-    """FLAC keeps the samples as they are, at about half their size."""
-    file = io.BytesIO()
-    soundfile.write(file, clip.pcm, SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16")
-    return Entry(key, file.getvalue(), {"words": [asdict(word) for word in clip.words]})
+def _spans(words: Iterable[Word], text: str) -> Iterable[WordSpan]:
+    """Where in the text the words are. One that is not in it, letter by letter, is left out."""
+    place = 0
+    for word in words:
+        begin = text.find(word.text, place)
+        if begin >= 0:
+            place = begin + len(word.text)
+            yield WordSpan(begin, place, word.start_s, word.end_s)
 
 
-def _from_entry(entry: Entry) -> Clip:
+def _from_entry(entry: Entry, segment: Segment) -> Clip:
     pcm, _ = soundfile.read(io.BytesIO(entry.payload), dtype="int16")
-    return Clip(pcm, tuple(Word(**word) for word in entry.about["words"]))
+    words = (
+        Word(segment.text[it.begin : it.end], it.start_s, it.end_s) for it in entry.about.words
+    )
+    return Clip(pcm, tuple(words))

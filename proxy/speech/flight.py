@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from proxy.cache.entry import Entry
 from proxy.speech.clips import FoundClip
-from proxy.speech.schedule import Priority, Urgency
+from proxy.speech.plan import Plan
+from proxy.speech.schedule import Urgency
+from proxy.speech.terms import Terms
 from synth.engine import EngineUnavailable
 
 
@@ -15,9 +18,16 @@ from synth.engine import EngineUnavailable
 class Timings:
     """Where the time of a reply went, in milliseconds, so far."""
 
-    generation_ms: float = 0.0
-    """Getting clips: waiting for the engine, synthesis, and reading those that were cached."""
+    mem_ms: float = 0.0
+    """Looking the reply up in memory."""
+    disk_ms: float = 0.0
+    """Looking it up, and its clips, on disk."""
+    queue_ms: float = 0.0
+    """Waiting for a turn at the engine."""
+    synth_ms: float = 0.0
     encode_ms: float = 0.0
+    generation_ms: float = 0.0
+    """Getting clips: all of the above that was done for them, and waiting for others to do it."""
 
 
 @dataclass(slots=True)
@@ -29,16 +39,20 @@ class Flight:
     and go without touching it.
     """
 
-    urgency: Urgency = field(default_factory=lambda: Urgency(Priority.WAITING))
+    plan: Plan
+    terms: Terms
+    urgency: Urgency
     timings: Timings = field(default_factory=Timings)
     readers: int = 0
     """How many are listening now."""
-    whole: bytes | None = None
+    whole: Entry | None = None
     """The finished reply, once it is complete."""
+    stored: bool = False
+    """Whether the finished reply is in the cache."""
+    found_on_disk: bool = False
+    """Whether the finished reply was there already, so that nothing had to be made."""
     fetching: asyncio.Task[FoundClip] | None = None
     """The clip that the producer waits for now."""
-    from_cache: bool = False
-    """Whether the finished reply was on disk, so that nothing had to be made."""
     _chunks: list[bytes] = field(default_factory=list)
     _error: Exception | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,8 +67,9 @@ class Flight:
             self._chunks.append(chunk)
             self._wake()
 
-    def complete(self, whole: bytes) -> None:
+    def complete(self, whole: Entry, stored: bool) -> None:
         self.whole = whole
+        self.stored = stored
         self._wake()
 
     def fail(self, error: Exception) -> None:
@@ -69,6 +84,15 @@ class Flight:
         if not self._chunks and self._error is not None:
             raise self._error
 
+    async def end(self) -> Entry:
+        """Wait until all of it is there. Raises what `fail` was given."""
+        while self.whole is None and self._error is None:
+            await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+        assert self.whole is not None
+        return self.whole
+
     async def read(self) -> AsyncIterator[bytes]:
         """Every chunk, from the first. Raises what `fail` was given."""
         place = 0
@@ -78,7 +102,7 @@ class Flight:
                 yield self._chunks[place - 1]
             if self.whole is not None:
                 if not self._chunks:  # It was found finished, and never cut into chunks.
-                    yield self.whole
+                    yield self.whole.payload
                 return
             if self._error is not None:
                 raise self._error

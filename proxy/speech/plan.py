@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from proxy.cache.key import clip_key, rendition_key, seed_of
+from proxy.cache.key import Key, clip_key, rendition_key, seed_of, text_digest
+from proxy.cache.private import NeverStored
 from synth.audio.encode import ENCODER_VERSION, FORMATS, Format
 from synth.audio.join import JOIN_VERSION, pause_s
 from synth.engine import CannotSay, EngineLoading, Segment
@@ -42,7 +43,7 @@ class Wanted:
 class PlannedClip:
     """One segment, with what makes it a part of this reply."""
 
-    key: str
+    key: Key
     segment: Segment
     pause_s: float
     """The silence after it; 0 after the last."""
@@ -52,19 +53,39 @@ class PlannedClip:
 class Plan:
     """A reply before it is made."""
 
-    key: str
+    key: Key
     """Of the finished reply: see `proxy.cache.key.rendition_key`."""
     clips: tuple[PlannedClip, ...]
     """At least one."""
     format: Format
-    voice: str
-    """The blend in its canonical spelling."""
+    private: bool = False
+    """Whether it holds something that is never to be stored."""
+
+    @property
+    def voice(self) -> str:
+        """The blend in its canonical spelling."""
+        return str(self.clips[0].segment.blend)
+
+    @property
+    def text(self) -> str:
+        """What is said, as it was understood."""
+        return " ".join(planned.segment.text for planned in self.clips)
+
+    @property
+    def says(self) -> tuple[str, ...]:
+        """Stands for the text of each segment: see `proxy.cache.key.text_digest`."""
+        return tuple(text_digest(planned.segment.text) for planned in self.clips)
+
+    def duration_s(self, clips_s: float) -> float:
+        """Of the finished reply, where its clips last so long together."""
+        return clips_s + sum(planned.pause_s for planned in self.clips)
 
 
 class Planner:
-    """Plans replies for the weights that are installed. Pure: no I/O, tens of microseconds."""
+    """Plans replies for the weights that are installed. Pure: no I/O, a tenth of a millisecond."""
 
-    def __init__(self) -> None:
+    def __init__(self, never_stored: NeverStored | None = None) -> None:
+        self._never_stored = never_stored or NeverStored()
         self.weights: Weights | None = None
         """What clips are made with; None as long as nothing is installed."""
 
@@ -102,7 +123,9 @@ class Planner:
             ENCODER_VERSION,
             JOIN_VERSION,
         )
-        return Plan(whole, tuple(clips), FORMATS[wanted.format], str(chosen.blend))
+        # Both, since what is said is not what was written: 0800 becomes "zero eight hundred".
+        private = self._never_stored.matches(wanted.text, text)
+        return Plan(whole, tuple(clips), FORMATS[wanted.format], private)
 
     def _fingerprint(self, blend: Blend, language: Language) -> tuple[str, ...]:
         if self.weights is None:

@@ -62,12 +62,14 @@ class Overloaded(EngineUnavailable):
 class Schedule:
     """Lets as many jobs at the engine as it has processes; the rest wait until they are due."""
 
-    def __init__(self, engine: Engine, slots: int, max_waiting: int) -> None:
-        """`slots` jobs run at a time; when `max_waiting` replies wait, new ones are refused."""
+    def __init__(self, engine: Engine, slots: int, max_waiting: int, max_wait_s: float) -> None:
+        """`slots` jobs run at a time. A new reply is refused when `max_waiting` wait already, when
+        it would have to wait longer than `max_wait_s`, and when it has waited so long."""
         self._engine = engine
         self._slots = slots
         self._free = slots
         self._max_waiting = max_waiting
+        self._max_wait_s = max_wait_s
         self._waiting: list[_Turn] = []
         self._arrivals = itertools.count()
         self._mean_job_s = _FIRST_JOB_GUESS_S
@@ -82,7 +84,8 @@ class Schedule:
         """Wait for a turn, then for the clip. `on_turn` is called in between.
 
         Raises:
-            Overloaded: too many replies wait already. Never for a reply that has begun.
+            Overloaded: too many replies wait already, or this one has waited for too long. Never
+                for a reply that has begun.
             EngineError: see `synth.engine`.
         """
         await self._turn(urgency)
@@ -100,18 +103,26 @@ class Schedule:
         if self._free:
             self._free -= 1
             return
+        waits_s = None
         if urgency.priority is Priority.WAITING:
             self._refuse_if_full()
+            waits_s = self._max_wait_s
         turn = _Turn(urgency, next(self._arrivals), asyncio.get_running_loop().create_future())
         self._waiting.append(turn)
         try:
-            await turn.come
-        except asyncio.CancelledError:
+            async with asyncio.timeout(waits_s):
+                await turn.come
+        except BaseException as left:
             if turn in self._waiting:
                 self._waiting.remove(turn)
             else:  # The turn came in the same step in which its owner left.
                 self._pass_on()
-            raise
+            if not isinstance(left, TimeoutError):
+                raise
+            raise Overloaded(
+                f"The engine did not come to this reply within {self._max_wait_s:g} s.",
+                self._retry_after_s(),
+            ) from None
 
     def _pass_on(self) -> None:
         """Give the slot to whoever is first in line now: urgencies change while they wait."""
@@ -123,9 +134,19 @@ class Schedule:
         first.come.set_result(None)
 
     def _refuse_if_full(self) -> None:
-        waiting = sum(turn.urgency.priority is Priority.WAITING for turn in self._waiting)
-        if waiting >= self._max_waiting:
+        waiting = self._waiting_replies()
+        too_many = waiting >= self._max_waiting
+        if too_many or self._wait_s() > self._max_wait_s:
             raise Overloaded(
-                f"{waiting} replies wait for the engine already.",
-                retry_after_s=max(1.0, waiting * self._mean_job_s / self._slots),
+                f"{waiting} replies wait for the engine already.", self._retry_after_s()
             )
+
+    def _waiting_replies(self) -> int:
+        return sum(turn.urgency.priority is Priority.WAITING for turn in self._waiting)
+
+    def _wait_s(self) -> float:
+        """How long whoever comes now would wait, by how long the engine took lately."""
+        return self._waiting_replies() * self._mean_job_s / self._slots
+
+    def _retry_after_s(self) -> float:
+        return max(1.0, self._wait_s())

@@ -6,15 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from enum import Enum
 
-from proxy.cache.entry import Entry
-from proxy.cache.tiered import TieredCache
-from proxy.speech.clips import Clips, FoundClip
+from proxy.cache.entry import About, Entry
+from proxy.cache.tiered import TieredCache, Where
+from proxy.speech.clips import AfterHangup, Clips, FoundClip
 from proxy.speech.flight import Abandoned, Flight, Timings
 from proxy.speech.plan import Plan
 from proxy.speech.schedule import Priority, Urgency
+from proxy.speech.terms import LIVE, Terms
 from synth.audio.encode import Encoder, open_encoder
 from synth.audio.join import silence
 from synth.engine import EngineError, EngineUnavailable
@@ -40,34 +42,63 @@ class Outcome(Enum):
 class Reply:
     """What a listener gets: all of it at once, or chunks as they are made."""
 
-    def __init__(self, source: bytes | Flight, asked: Outcome) -> None:
+    def __init__(
+        self,
+        source: Entry | Flight,
+        asked: Outcome,
+        timings: Timings,
+        where: Where = "memory",
+    ) -> None:
         self._source = source
         self._asked = asked
+        self._where = where
+        self.timings = timings
 
     async def begin(self) -> None:
-        """Wait until there is something to hear.
+        """Wait until there is something to hear; where nothing was to be made, until all is there.
 
         Raises:
+            NotCached: it would have had to be made, and was not to be.
             EngineError: nothing of the reply could be made, and nothing was stored.
         """
         if isinstance(self._source, Flight):
-            await self._source.begin()
+            if self._source.terms.make:
+                await self._source.begin()
+            else:
+                await self._source.end()
 
     @property
     def outcome(self) -> Outcome:
         """Where the reply comes from. Known for certain once it has begun."""
-        if isinstance(self._source, Flight) and self._source.from_cache:
+        if isinstance(self._source, Flight) and (
+            self._source.found_on_disk or not self._source.terms.make
+        ):
             return Outcome.HIT
         return self._asked
 
     @property
-    def timings(self) -> Timings:
-        return self._source.timings if isinstance(self._source, Flight) else Timings()
+    def where(self) -> Where | None:
+        """The tier that a hit came from; None where it was put together from cached clips."""
+        if isinstance(self._source, Entry):
+            return self._where
+        return "disk" if self._source.found_on_disk else None
 
     @property
-    def whole(self) -> bytes | None:
+    def stored(self) -> bool:
+        """Whether what was made is in the cache by now."""
+        return isinstance(self._source, Flight) and self._source.stored
+
+    @property
+    def entry(self) -> Entry | None:
         """The finished reply, where all of it is there."""
         return self._source.whole if isinstance(self._source, Flight) else self._source
+
+    @property
+    def format(self) -> str:
+        """A name in `synth.audio.encode.FORMATS`."""
+        if isinstance(self._source, Flight):
+            return self._source.plan.format.name
+        return self._source.about.format
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The reply from its first byte, as it is made.
@@ -75,50 +106,85 @@ class Reply:
         Raises:
             EngineError: the rest of the reply could not be made. What came so far is not all.
         """
-        if isinstance(self._source, bytes):
-            yield self._source
+        if isinstance(self._source, Entry):
+            yield self._source.payload
             return
         async for chunk in self._source.read():
             yield chunk
 
-    async def finish(self) -> None:
+    async def finish(self) -> Entry:
         """Wait until all of it is made. Raises as `chunks` does."""
-        async for _ in self.chunks():
-            pass
+        return self._source if isinstance(self._source, Entry) else await self._source.end()
 
 
 class Speaker:
     """Everything that has been said, and a voice for the rest."""
 
-    def __init__(self, cache: TieredCache, clips: Clips) -> None:
+    def __init__(
+        self,
+        cache: TieredCache,
+        clips: Clips,
+        after_hangup: AfterHangup = "finish_segment",
+        keep_text: bool = False,
+    ) -> None:
         self._cache = cache
         self._clips = clips
+        self._after_hangup = after_hangup
+        self._keep_text = keep_text
         self._flights: dict[str, Flight] = {}
+        """By the key's id, which is what replies are addressed by."""
         self._producers: dict[asyncio.Task[None], Flight] = {}
 
     @contextmanager
-    def listen(self, plan: Plan, priority: Priority = Priority.WAITING) -> Iterator[Reply]:
+    def listen(self, plan: Plan, terms: Terms = LIVE) -> Iterator[Reply]:
         """Ask for a reply, for as long as the block lasts.
 
         A reply that is in memory is there at once. Otherwise this joins whoever is making it, or
         starts; nothing is awaited in between, so it is started once.
         """
+        began_s = time.perf_counter()
         entry = self._cache.get_at_once(plan.key)
-        if entry is not None:
-            yield Reply(entry.payload, Outcome.HIT)
+        timings = Timings(mem_ms=(time.perf_counter() - began_s) * 1000)
+        if entry is not None and terms.take(entry):
+            yield Reply(entry, Outcome.HIT, timings)
             return
-        flight = self._flights.get(plan.key)
+        flight = None if terms.alone else self._flights.get(plan.key.id)
+        if flight is not None and flight.plan.key != plan.key:
+            flight = None
         outcome = Outcome.MISS if flight is None else Outcome.COLLAPSED
         if flight is None:
-            flight = self._start(plan, priority)
-        flight.urgency.hasten(priority)
-        flight.readers += 1
-        try:
-            yield Reply(flight, outcome)
-        finally:
-            flight.readers -= 1
-            if not flight.readers and flight.whole is None:
-                self._abandon(plan.key, flight)
+            flight = self._start(plan, terms, timings)
+        flight.urgency.hasten(terms.priority)
+        with self._reading(flight):
+            yield Reply(flight, outcome, flight.timings)
+
+    @asynccontextmanager
+    async def listen_to(self, id: str) -> AsyncIterator[Reply | None]:
+        """Ask for the reply of this id, for as long as the block lasts: one that is cached, or is
+        being made. None where there is no such."""
+        began_s = time.perf_counter()
+        timings = Timings()
+        where: Where = "memory"
+        entry = self._cache.peek(id)
+        timings.mem_ms = (time.perf_counter() - began_s) * 1000
+        if entry is None and id not in self._flights:
+            began_s = time.perf_counter()
+            entry, where = await self._cache.find(id), "disk"
+            timings.disk_ms = (time.perf_counter() - began_s) * 1000
+        if entry is not None and entry.about.kind == "rendition":
+            yield Reply(entry, Outcome.HIT, timings, where)
+            return
+        flight = self._flights.get(id)
+        if flight is None:
+            yield None
+            return
+        with self._reading(flight):
+            yield Reply(flight, Outcome.COLLAPSED, flight.timings)
+
+    async def pin(self, plan: Plan) -> None:
+        """Keep what is cached of a reply, whole and in clips, from eviction by traffic."""
+        for key in (plan.key, *(planned.key for planned in plan.clips)):
+            await self._cache.pin(key)
 
     async def close(self) -> None:
         """Stop making replies; one that is made is still stored. Who still reads one that is not
@@ -128,97 +194,133 @@ class Speaker:
                 producer.cancel()
         await asyncio.gather(*self._producers, return_exceptions=True)
 
-    def _start(self, plan: Plan, priority: Priority) -> Flight:
-        flight = Flight(urgency=Urgency(priority))
-        self._flights[plan.key] = flight
-        producer = asyncio.create_task(self._produce(flight, plan))
+    def _start(self, plan: Plan, terms: Terms, timings: Timings) -> Flight:
+        flight = Flight(plan, terms, Urgency(terms.priority), timings)
+        if not terms.alone:
+            # In place of one with the same id and another key, should there ever be two.
+            self._flights[plan.key.id] = flight
+        producer = asyncio.create_task(self._produce(flight))
         self._producers[producer] = flight
         producer.add_done_callback(self._producers.pop)
         return flight
 
-    def _abandon(self, key: str, flight: Flight) -> None:
-        """Nobody listens any more. The clip at the engine is finished and kept, and no other made.
+    @contextmanager
+    def _reading(self, flight: Flight) -> Iterator[None]:
+        flight.readers += 1
+        try:
+            yield
+        finally:
+            flight.readers -= 1
+            if not flight.readers and flight.whole is None:
+                self._hung_up(flight)
 
-        At once, not when the producer comes to it: whoever asks next must not join a reply that is
-        given up.
-        """
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+    def _hung_up(self, flight: Flight) -> None:
+        """Nobody listens any more."""
+        if self._goes_on(flight):
+            flight.urgency.priority = Priority.WARM_UP
+            return
+        # At once, not when the producer comes to it: whoever asks next must not join a reply that
+        # is given up.
+        self._land(flight)
         if flight.fetching is not None:
             flight.fetching.cancel()
 
-    async def _produce(self, flight: Flight, plan: Plan) -> None:
+    def _goes_on(self, flight: Flight) -> bool:
+        """Whether a reply is finished though nobody listens."""
+        return self._after_hangup == "finish_reply" and not flight.terms.alone
+
+    def _land(self, flight: Flight) -> None:
+        if self._flights.get(flight.plan.key.id) is flight:
+            del self._flights[flight.plan.key.id]
+
+    async def _produce(self, flight: Flight) -> None:
+        plan = flight.plan
         try:
-            entry = await self._cache.get(plan.key)
-            if entry is not None:
-                flight.from_cache = True
-                flight.complete(entry.payload)
+            began_s = time.perf_counter()
+            found = await self._cache.get(plan.key)
+            flight.timings.disk_ms += (time.perf_counter() - began_s) * 1000
+            if found is not None and flight.terms.take(found.entry):
+                flight.found_on_disk = True
+                flight.complete(found.entry, stored=False)
             else:
-                await self._make(flight, plan)
+                await self._make(flight)
         except EngineError as error:
             flight.fail(error)
         except asyncio.CancelledError:
             flight.fail(EngineUnavailable("The server is shutting down.", retry_after_s=1))
             raise
         except Exception as error:
-            logger.exception("could not make the reply %s…", plan.key[:12])
+            logger.exception("could not make the reply %s…", plan.key.id[:12])
             flight.fail(EngineError(f"The reply could not be made ({type(error).__name__})."))
         finally:
             # The reply is in memory before the flight goes: nobody falls between the two.
-            if self._flights.get(plan.key) is flight:
-                del self._flights[plan.key]
+            self._land(flight)
 
-    async def _fetch(self, flight: Flight, plan: Plan, index: int) -> FoundClip:
+    async def _fetch(self, flight: Flight, index: int) -> FoundClip:
         """The clip of this number, for as long as somebody listens."""
+        planned = flight.plan.clips[index]
         # Once something was heard it is too late to refuse the reply.
-        ahead = [] if flight.begun else [later.segment for later in plan.clips[index + 1 :]]
+        later = () if flight.begun else flight.plan.clips[index + 1 :]
         began_s = time.perf_counter()
         flight.fetching = asyncio.create_task(
-            self._clips.get(plan.clips[index], ahead, flight.urgency)
+            self._clips.get(
+                planned, [each.segment for each in later], flight.urgency, self._terms(flight)
+            )
         )
         try:
-            return await flight.fetching
+            found = await flight.fetching
         except asyncio.CancelledError:
-            if flight.readers:
+            if flight.readers or self._goes_on(flight):
                 raise
             raise Abandoned() from None
         finally:
             flight.fetching = None
             flight.timings.generation_ms += (time.perf_counter() - began_s) * 1000
+        flight.timings.disk_ms += found.disk_ms
+        flight.timings.queue_ms += found.queue_ms
+        flight.timings.synth_ms += found.synth_ms
+        return found
 
-    async def _make_sure_it_can_be_said(self, flight: Flight, plan: Plan) -> None:
+    @staticmethod
+    def _terms(flight: Flight) -> Terms:
+        """Those of a flight's clips."""
+        return replace(flight.terms, store=flight.terms.store and not flight.plan.private)
+
+    async def _make_sure_it_can_be_said(self, flight: Flight) -> None:
         """Have the engine look at everything that is not cached, before the first byte is sent.
 
         The engine checks a reply's later segments with the first one that it makes. Where the
         beginning is cached, that would come too late to refuse the reply.
         """
-        for index in range(len(plan.clips)):
-            if (await self._fetch(flight, plan, index)).made:
+        for index in range(len(flight.plan.clips)):
+            if (await self._fetch(flight, index)).made:
                 return
 
-    async def _make(self, flight: Flight, plan: Plan) -> None:
-        if not all(is_plain(planned.segment.text) for planned in plan.clips):
-            await self._make_sure_it_can_be_said(flight, plan)
-        encoder = open_encoder(plan.format)
+    async def _make(self, flight: Flight) -> None:
+        plain = all(is_plain(planned.segment.text) for planned in flight.plan.clips)
+        if not plain and flight.terms.make:
+            await self._make_sure_it_can_be_said(flight)
+        encoder = open_encoder(flight.plan.format)
         try:
-            whole = await self._encode(encoder, flight, plan)
+            await self._encode(encoder, flight)
         except Exception:
             # Left open, it would close itself whenever it is collected: on the event loop, and
             # into a file that is closed already.
             await asyncio.to_thread(encoder.finish)
             raise
-        self._cache.put(Entry(plan.key, whole, {"clips": len(plan.clips)}))
 
-    async def _encode(self, encoder: Encoder, flight: Flight, plan: Plan) -> bytes:
-        """Encode clip after clip into the flight, and complete it. Returns the finished reply."""
-        begun_s, sent_s = 0.0, 0.0
+    async def _encode(self, encoder: Encoder, flight: Flight) -> None:
+        """Encode clip after clip into the flight, and complete it."""
+        plan = flight.plan
+        begun_s, sent_s, clips_s = 0.0, 0.0, 0.0
         for index, planned in enumerate(plan.clips):
-            if not flight.readers:
+            if not (flight.readers or self._goes_on(flight)):
                 raise Abandoned()
             if flight.begun and flight.urgency.priority is not Priority.WARM_UP:
                 flight.urgency.hasten(Priority.LISTENING)
                 flight.urgency.due_s = begun_s + sent_s - _MARGIN_S
-            found = await self._fetch(flight, plan, index)
+            found = await self._fetch(flight, index)
+            clips_s += found.clip.duration_s
             generated_s = time.perf_counter()
             chunk = await asyncio.to_thread(encoder.write, found.clip.pcm)
             if planned.pause_s:
@@ -227,13 +329,33 @@ class Speaker:
             finished = await asyncio.to_thread(encoder.finish) if last else None
             flight.timings.encode_ms += (time.perf_counter() - generated_s) * 1000
             if finished is not None:
-                # All in one step: who waited for the first chunk finds the reply complete. And
-                # before it is stored: nobody's audio waits for a disk.
+                # All in one step: who waited for the first chunk finds the reply complete.
+                entry = self._entry(plan, finished.whole, plan.duration_s(clips_s))
+                stored = self._keep(flight, entry)
                 flight.append(chunk + finished.tail)
-                flight.complete(finished.whole)
-                return finished.whole
+                flight.complete(entry, stored)
+                return
             if not flight.begun:
                 begun_s = time.monotonic()
             flight.append(chunk)
             sent_s += found.clip.duration_s + planned.pause_s
-        raise AssertionError("a plan has at least one clip")
+
+    def _entry(self, plan: Plan, whole: bytes, duration_s: float) -> Entry:
+        segment = plan.clips[0].segment
+        about = About(
+            kind="rendition",
+            format=plan.format.name,
+            voice=plan.voice,
+            language=segment.language,
+            speed=segment.speed,
+            duration_s=duration_s,
+            says=plan.says,
+            text=plan.text if self._keep_text else None,
+        )
+        return Entry(plan.key, whole, about)
+
+    def _keep(self, flight: Flight, entry: Entry) -> bool:
+        """Nobody's audio waits for the disk: it is told, and writes when it can."""
+        if flight.plan.private or not flight.terms.store:
+            return False
+        return self._cache.put(entry)

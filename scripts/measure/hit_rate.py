@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from proxy.cache.entry import Entry
+from proxy.cache.entry import About, Entry
+from proxy.cache.key import Key
 from proxy.cache.memory import POLICIES, MemoryTier, Policy
 from proxy.speech.plan import Plan, Planner, Wanted
 from synth.engine import CannotSay
@@ -48,8 +49,8 @@ class Served:
 class Turn:
     """One reply of the corpus: the key of the whole, and key and length of each sentence."""
 
-    key: str
-    clips: tuple[tuple[str, int], ...]
+    key: Key
+    clips: tuple[tuple[Key, int], ...]
 
     @property
     def chars(self) -> int:
@@ -130,11 +131,22 @@ def _replay(turns: Sequence[Turn], max_bytes: int, policy: Policy) -> tuple[Serv
     return exact, by_sentence
 
 
-def _seen(tier: MemoryTier, key: str, chars: int) -> bool:
-    if tier.get(key) is not None:
+def _seen(tier: MemoryTier, key: Key, chars: int) -> bool:
+    if tier.get(key.id) is not None:
         return True
-    tier.put(Entry(key, _Sized(chars * AUDIO_BYTES_PER_CHAR), {}))
+    tier.put(Entry(key, _Sized(chars * AUDIO_BYTES_PER_CHAR), _ABOUT))
     return False
+
+
+_ABOUT = About(
+    kind="clip",
+    format="flac",
+    voice=DEFAULT_VOICE,
+    language="a",
+    speed=1.0,
+    duration_s=0.0,
+    says=(),
+)
 
 
 class _Sized(bytes):

@@ -36,6 +36,19 @@ SCRIPTED_ENGINE = Path(__file__).parents[1] / "synth" / "scripted_engine.py"
 SPEECH = "/v1/audio/speech"
 
 
+HIT, MISS, COLLAPSED = "hit", "miss", "collapsed"
+
+
+def outcome_of(headers: Mapping[str, str]) -> str:
+    """Where an answer came from, by its `Cache-Status`."""
+    name, *parameters = headers["Cache-Status"].split("; ")
+    assert name == "kokoro-edge"
+    assert ("hit" in parameters) != any(each.startswith("fwd=") for each in parameters)
+    if "hit" in parameters:
+        return HIT
+    return COLLAPSED if "collapsed" in parameters else MISS
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """An answer, read to its end."""
@@ -45,8 +58,8 @@ class Heard:
     body: bytes
 
     @property
-    def cache_status(self) -> str:
-        return self.headers["Cache-Status"]
+    def outcome(self) -> str:
+        return outcome_of(self.headers)
 
 
 @dataclass(frozen=True, slots=True)

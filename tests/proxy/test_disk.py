@@ -1,397 +1,299 @@
-"""The disk tier: keeps what it was given, and turns every fault of the storage into a miss."""
+"""The disk tier: keeps what it was given, what is pinned whatever traffic does."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import pickle
-import shutil
-import sqlite3
-import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from diskcache.core import MODE_BINARY, MODE_PICKLE, MODE_RAW, MODE_TEXT
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
+from proxy.cache.counts import Counts
 from proxy.cache.disk import DiskTier
-from proxy.cache.entry import Entry, pack
-
-MIB = 1024**2
-
-SMALL = Entry("a" * 32, b"a small payload, which lies in the database", {"clips": 1})
-LARGE = Entry("b" * 32, bytes(range(256)) * 400, {"clips": 2})
-"""Above 32 KiB: lies in a file of its own."""
-
-both_sizes = pytest.mark.parametrize("entry", [SMALL, LARGE], ids=["in a row", "in a file"])
-
-OpenTier = Callable[[], AbstractAsyncContextManager[DiskTier]]
-
-
-async def write(tier: DiskTier, entry: Entry) -> None:
-    """Put, and wait until it is written: the tier does one thing after the other."""
-    tier.put(entry)
-    await tier.get("nothing")
+from proxy.cache.entry import Entry
+from proxy.cache.store import Tier
+from tests.proxy.entries import entry_of
+from tests.proxy.storage import (
+    FILLER_BYTES,
+    LARGE,
+    MIB,
+    SMALL,
+    TIERS,
+    Audio,
+    both_sizes,
+    both_tiers,
+    fill,
+    write,
+)
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    return tmp_path / "audio"
-
-
-@pytest.fixture
-def opened(directory: Path) -> OpenTier:
-    """`async with opened() as tier`: the tier of `directory`, as after a restart."""
-    return lambda: open_tier(directory)
+def audio(tmp_path: Path) -> Audio:
+    return Audio(tmp_path / "audio")
 
 
 @asynccontextmanager
-async def open_tier(directory: Path, max_bytes: int = 64 * MIB) -> AsyncIterator[DiskTier]:
-    tier = DiskTier(directory, max_bytes)
-    await tier.open()
+async def stalled(tier: DiskTier) -> AsyncIterator[None]:
+    """The disk takes its time."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def stall() -> None:
+        begun.set()
+        go_on.wait()
+
+    stalling = asyncio.create_task(tier.run(stall))
+    await asyncio.to_thread(begun.wait)
     try:
-        yield tier
+        yield
     finally:
-        await tier.close()
+        go_on.set()
+        await stalling
 
 
-def execute(directory: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
-    """Do something to the database behind the tier's back."""
-    with closing(sqlite3.connect(directory / "cache.db")) as database, database:
-        return database.execute(statement, values).fetchall()
-
-
-def mode_of(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def rows(directory: Path) -> set[object]:
-    return {key for (key,) in execute(directory, "SELECT key FROM Cache")}
-
-
-def value_files(directory: Path) -> list[Path]:
-    return sorted(directory.rglob("*.val"))
-
-
-def stored(directory: Path, entry: Entry) -> bytes:
-    if entry is LARGE:
-        return value_files(directory)[0].read_bytes()
-    [(value,)] = execute(directory, "SELECT value FROM Cache WHERE key = ?", entry.key)
-    assert isinstance(value, bytes)
-    return value
-
-
-def overwrite(directory: Path, entry: Entry, data: bytes) -> None:
-    if entry is LARGE:
-        value_files(directory)[0].write_bytes(data)
-    else:
-        execute(directory, "UPDATE Cache SET value = ? WHERE key = ?", data, entry.key)
-
-
-def plant(
-    directory: Path,
-    key: str,
-    mode: int,
-    value: object = None,
-    filename: str | None = None,
-    raw: int = 1,
-) -> None:
-    """Add a row as somebody would who can write to the directory."""
-    execute(
-        directory,
-        "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag,"
-        " size, mode, filename, value) VALUES (?, ?, 0, NULL, 0, 0, NULL, 0, ?, ?, ?)",
-        *(key, raw, mode, filename, value),
-    )
-
-
-class Bomb:
-    """Unpickling it creates a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return open, (str(self._path), "w")
-
-
-async def test_what_was_put_is_had_back(opened: OpenTier) -> None:
-    async with opened() as tier:
+@both_tiers
+async def test_what_was_put_is_had_back(audio: Audio, where: Tier) -> None:
+    async with audio.opened() as tier:
         for entry in (SMALL, LARGE):
-            assert await tier.get(entry.key) is None
-            await write(tier, entry)
-            assert await tier.get(entry.key) == entry
+            assert await tier.get(entry.key.id) is None
+            await write(tier, entry, where)
+            assert await tier.get(entry.key.id) == entry
+            assert audio.where(entry) == [where]
+        assert tier.counts == Counts(stored=2)
 
 
-async def test_entries_survive_a_restart(opened: OpenTier) -> None:
-    async with opened() as tier:
-        await write(tier, SMALL)
+@both_tiers
+async def test_entries_survive_a_restart(audio: Audio, where: Tier) -> None:
+    async with audio.opened() as tier:
+        await write(tier, SMALL, where)
+        await write(tier, LARGE, where)
+    async with audio.opened() as tier:
+        assert await tier.get(SMALL.key.id) == SMALL
+        assert await tier.get(LARGE.key.id) == LARGE
+
+
+async def test_what_was_put_last_is_written_before_it_closes(audio: Audio) -> None:
+    async with audio.opened() as tier:
+        for number in range(100):
+            tier.put(entry_of(f"{number}"))
+    async with audio.opened() as tier:
+        assert await tier.get(entry_of("99").key.id) is not None
+
+
+async def test_its_folder_holds_a_lock_its_owner_and_two_stores(audio: Audio) -> None:
+    async with audio.opened():
+        names = {path.name for path in audio.path.iterdir()}
+        assert names == {"lock", "owner.json", "pinned", "traffic"}
+    names = {path.name for path in audio.path.iterdir()}
+    assert names == {"lock", "pinned", "traffic"}
+
+
+async def test_nobody_else_can_look_into_its_folder(audio: Audio) -> None:
+    audio.path.mkdir(mode=0o755)
+    async with audio.opened() as tier:
         await write(tier, LARGE)
-    async with opened() as tier:
-        assert await tier.get(SMALL.key) == SMALL
-        assert await tier.get(LARGE.key) == LARGE
+        assert [path.stat().st_mode & 0o777 for path in (audio.path, audio["traffic"].path)] == [
+            0o700,
+            0o700,
+        ]
+        assert (audio.path / "lock").stat().st_mode & 0o077 == 0
 
 
-async def test_putting_again_replaces(directory: Path, opened: OpenTier) -> None:
-    async with opened() as tier:
-        await write(tier, LARGE)
-        again = Entry(LARGE.key, LARGE.payload[::-1], {})
-        await write(tier, again)
-        assert await tier.get(LARGE.key) == again
-        assert len(value_files(directory)) == 1
-
-
-async def test_nobody_else_can_look_into_the_directory(directory: Path, opened: OpenTier) -> None:
-    async with opened():
-        pass
-    assert mode_of(directory) == 0o700
-
-
-async def test_a_directory_that_cannot_be_made_is_an_error_at_the_start(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_made_is_an_error_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    tier = DiskTier(tmp_path / "file" / "audio", MIB)
+    tier = Audio(tmp_path / "file" / "audio").tier()
     with pytest.raises(OSError):
         await tier.open()
     await tier.close()
 
 
+@pytest.mark.parametrize("store", ["pinned", "traffic"])
+async def test_a_store_that_cannot_be_made_is_an_error_at_the_start_and_lets_go_of_the_folder(
+    audio: Audio, store: Tier
+) -> None:
+    audio.path.mkdir()
+    audio[store].path.write_text("in the way")
+    tier = audio.tier()
+    with pytest.raises(OSError, match=store):
+        await tier.open()
+    audio[store].path.unlink()
+    async with audio.opened() as another:
+        await write(another, SMALL)
+        assert await another.get(SMALL.key.id) == SMALL
+    await tier.close()
+
+
+async def test_traffic_stays_within_its_bytes(audio: Audio) -> None:
+    async with audio.opened(traffic_bytes=MIB) as tier:
+        entries = await fill(tier, 4 * MIB)
+        assert await tier.get(entries[-1].key.id) == entries[-1]
+        assert await tier.get(entries[0].key.id) is None
+        assert sum(file.stat().st_size for file in audio["traffic"].value_files()) <= MIB
+        assert tier.counts == Counts(stored=len(entries))
+
+
+async def test_what_is_pinned_survives_a_flood_of_traffic(audio: Audio) -> None:
+    async with audio.opened(traffic_bytes=MIB) as tier:
+        pinned = [SMALL, *await fill(tier, 3 * MIB, "pinned", "pinned")]
+        await write(tier, SMALL, "pinned")
+        await fill(tier, 5 * MIB)
+        for entry in pinned:
+            assert await tier.get(entry.key.id) == entry
+        assert sum(file.stat().st_size for file in audio["traffic"].value_files()) <= MIB
+
+
 @both_sizes
-async def test_a_damaged_entry_is_a_miss_and_deleted(
-    directory: Path, opened: OpenTier, entry: Entry
-) -> None:
-    async with opened() as tier:
-        await write(tier, entry)
-        data = bytearray(stored(directory, entry))
-        data[len(data) // 2] ^= 0x10
-        overwrite(directory, entry, bytes(data))
-        assert await tier.get(entry.key) is None
-        assert rows(directory) == set()
-        assert value_files(directory) == []
-        await write(tier, entry)
-        assert await tier.get(entry.key) == entry
+async def test_what_is_pinned_stays_so_when_it_is_put_again(audio: Audio, entry: Entry) -> None:
+    async with audio.opened() as tier:
+        await write(tier, entry, "pinned")
+        again = replace(entry, payload=entry.payload[::-1], digest="")
+        await write(tier, again)
+        assert audio.where(entry) == ["pinned"]
+        assert await tier.get(entry.key.id) == again
+
+
+async def test_what_is_pinned_has_no_end(audio: Audio) -> None:
+    soon = replace(SMALL, expires_at_s=time.time() + 1000)
+    async with audio.opened() as tier:
+        await write(tier, soon, "pinned")
+        assert await tier.get(SMALL.key.id) == SMALL
+        await write(tier, soon)
+        assert await tier.get(SMALL.key.id) == SMALL
 
 
 @both_sizes
-@given(data=st.data())
-@hypothesis_settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-async def test_a_bit_flipped_anywhere_is_a_miss_after_a_restart_too(
-    directory: Path, opened: OpenTier, entry: Entry, data: st.DataObject
-) -> None:
-    async with opened() as tier:
+async def test_putting_as_pinned_moves_it_out_of_traffic(audio: Audio, entry: Entry) -> None:
+    async with audio.opened() as tier:
         await write(tier, entry)
-    flipped = bytearray(stored(directory, entry))
-    flipped[data.draw(st.integers(0, len(flipped) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    overwrite(directory, entry, bytes(flipped))
-    async with opened() as tier:
-        assert await tier.get(entry.key) is None
-    assert rows(directory) == set()
+        await write(tier, entry, "pinned")
+        assert audio.where(entry) == ["pinned"]
+        assert audio["traffic"].value_files() == []
 
 
 @both_sizes
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
-async def test_a_truncated_entry_is_a_miss_and_deleted(
-    directory: Path, opened: OpenTier, entry: Entry, share: float
-) -> None:
-    async with opened() as tier:
-        await write(tier, entry)
-        data = stored(directory, entry)
-        overwrite(directory, entry, data[: int(len(data) * share)])
-        assert await tier.get(entry.key) is None
-        assert rows(directory) == set()
+async def test_pinning_moves_an_entry_from_traffic(audio: Audio, entry: Entry) -> None:
+    async with audio.opened() as tier:
+        await write(tier, replace(entry, expires_at_s=time.time() + 1000))
+        assert await tier.pin(entry.key.id)
+        assert audio.where(entry) == ["pinned"]
+        assert await tier.get(entry.key.id) == entry
+        assert audio["traffic"].value_files() == []
 
 
-async def test_an_entry_under_another_key_is_a_miss(directory: Path, opened: OpenTier) -> None:
-    async with opened() as tier:
+async def test_pinning_what_is_pinned_writes_nothing(audio: Audio) -> None:
+    async with audio.opened() as tier:
+        await write(tier, LARGE, "pinned")
+        with audio["pinned"].locked():
+            assert await tier.pin(LARGE.key.id)
+        assert tier.counts == Counts(stored=1)
+
+
+async def test_there_is_nothing_to_pin_where_nothing_is_or_it_is_damaged(audio: Audio) -> None:
+    async with audio.opened() as tier:
+        assert not await tier.pin(SMALL.key.id)
         await write(tier, SMALL)
-        execute(directory, "UPDATE Cache SET key = ?", "c" * 32)
-        assert await tier.get("c" * 32) is None
-        assert rows(directory) == set()
+        audio["traffic"].overwrite(SMALL, b"damaged")
+        assert not await tier.pin(SMALL.key.id)
+        await write(tier, replace(SMALL, expires_at_s=time.time() - 1))
+        assert not await tier.pin(SMALL.key.id)
+        assert audio.where(SMALL) in ([], ["traffic"])
 
 
-async def test_a_planted_pickle_is_never_run(
-    directory: Path, opened: OpenTier, tmp_path: Path
+async def test_what_no_longer_fits_among_what_is_pinned_is_kept_among_traffic(
+    audio: Audio,
 ) -> None:
-    proof = tmp_path / "it ran"
-    bomb = pickle.dumps(Bomb(proof))
-    async with opened():
-        pass
-    (directory / "bomb.val").write_bytes(bomb)
-    plant(directory, "in the row", MODE_PICKLE, bomb)
-    plant(directory, "in a file", MODE_PICKLE, filename="bomb.val")
-    plant(directory, bomb.decode("latin-1"), MODE_RAW, b"its key is the pickle", raw=0)
-    async with open_tier(directory, MIB) as tier:
-        assert await tier.get("in the row") is None
-        assert await tier.get("in a file") is None
-        await fill(tier, 2 * MIB)
-    assert rows(directory).isdisjoint({"in the row", "in a file"})
-    assert not proof.exists()
-    with pickle.loads(bomb):  # It would have worked.
-        assert proof.exists()
+    async with audio.opened(pinned_bytes=MIB) as tier:
+        entries = await fill(tier, 2 * MIB, where="pinned")
+        places = [audio.where(entry) for entry in entries]
+        count = places.count(["pinned"])
+        assert 10 < count <= MIB // FILLER_BYTES
+        assert places == [["pinned"]] * count + [["traffic"]] * (len(entries) - count)
+        for entry in entries:
+            assert await tier.get(entry.key.id) == entry
+        assert tier.counts == Counts(stored=len(entries))
 
 
-@pytest.mark.parametrize("mode", [MODE_BINARY, MODE_TEXT])
-@pytest.mark.parametrize("how", ["relative", "absolute", "through a link"])
-async def test_a_row_that_points_outside_is_neither_read_nor_deleted_there(
-    directory: Path, opened: OpenTier, tmp_path: Path, mode: int, how: str
-) -> None:
-    async with opened():
-        pass
-    outside = tmp_path / "outside.val"
-    outside.write_bytes(pack(SMALL))  # What is read of it would be a hit.
-    (directory / "link").symlink_to(tmp_path)
-    filename = {
-        "relative": "../outside.val",
-        "absolute": str(outside),
-        "through a link": "link/outside.val",
-    }[how]
-    plant(directory, SMALL.key, mode, filename=filename)
-    async with opened() as tier:
-        assert await tier.get(SMALL.key) is None
-    assert outside.read_bytes() == pack(SMALL)
-    assert rows(directory) == set()
+async def test_what_is_pinned_can_be_replaced_though_there_is_no_more_room(audio: Audio) -> None:
+    async with audio.opened(pinned_bytes=MIB) as tier:
+        first, *_ = await fill(tier, 2 * MIB, where="pinned")
+        again = replace(first, payload=b"y" * FILLER_BYTES, digest="")
+        for where in TIERS:
+            await write(tier, again, where)
+            assert audio.where(first) == ["pinned"]
+            assert await tier.get(first.key.id) == again
 
 
-async def test_eviction_deletes_nothing_outside(
-    directory: Path, opened: OpenTier, tmp_path: Path
-) -> None:
-    async with opened():
-        pass
-    outside = tmp_path / "outside.val"
-    outside.write_bytes(b"not ours")
-    plant(directory, "planted", MODE_BINARY, filename="../outside.val")
-    async with open_tier(directory, MIB) as tier:
-        await fill(tier, 2 * MIB)
-    assert "planted" not in rows(directory)
-    assert outside.read_bytes() == b"not ours"
-
-
-@pytest.mark.parametrize("value", ["text", 5, 1.5, b""])
-async def test_a_row_that_holds_no_entry_is_a_miss_and_deleted(
-    directory: Path, opened: OpenTier, value: object
-) -> None:
-    async with opened() as tier:
-        plant(directory, "planted", MODE_RAW, value)
-        assert await tier.get("planted") is None
-        assert rows(directory) == set()
-
-
-async def test_a_value_file_that_is_gone_is_a_miss(directory: Path, opened: OpenTier) -> None:
-    async with opened() as tier:
-        await write(tier, LARGE)
-        value_files(directory)[0].unlink()
-        assert await tier.get(LARGE.key) is None
-        await write(tier, LARGE)
-        assert await tier.get(LARGE.key) == LARGE
-
-
-async def test_a_value_file_that_cannot_be_read_is_a_miss(
-    directory: Path, opened: OpenTier
-) -> None:
-    async with opened() as tier:
-        await write(tier, LARGE)
-        [file] = value_files(directory)
-        file.unlink()
-        file.mkdir()
-        assert await tier.get(LARGE.key) is None
-
-
-def delete_all(directory: Path) -> None:
-    shutil.rmtree(directory)
-
-
-def garbage_in_the_database(directory: Path) -> None:
-    for file in directory.glob("cache.db*"):
-        file.write_bytes(os.urandom(8192))
-
-
-def drop_the_table(directory: Path) -> None:
-    execute(directory, "DROP TABLE Cache")
-
-
-def a_file_in_place_of_the_directory(directory: Path) -> None:
-    shutil.rmtree(directory)
-    directory.write_text("in the way")
-
-
-@pytest.mark.parametrize(
-    "break_it",
-    [delete_all, garbage_in_the_database, drop_the_table, a_file_in_place_of_the_directory],
-)
-async def test_storage_that_breaks_while_it_is_open_is_a_miss_and_no_error(
-    directory: Path, opened: OpenTier, break_it: Callable[[Path], None]
-) -> None:
-    async with opened() as tier:
-        await write(tier, LARGE)
-        break_it(directory)
-        for entry in (SMALL, LARGE):
-            await tier.get(entry.key)
-            await write(tier, entry)
-            assert await tier.get(entry.key) in (None, entry)
-
-
-async def test_a_database_that_somebody_else_locks_is_a_miss_in_good_time(
-    directory: Path, opened: OpenTier
-) -> None:
-    async with opened() as tier:
+@both_tiers
+async def test_an_entry_larger_than_its_store_is_not_kept(audio: Audio, where: Tier) -> None:
+    async with audio.opened(traffic_bytes=MIB, pinned_bytes=MIB) as tier:
         await write(tier, SMALL)
-        with closing(sqlite3.connect(directory / "cache.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            async with asyncio.timeout(10):
-                assert await tier.get(SMALL.key) is None
-                await write(tier, LARGE)
-        assert await tier.get(SMALL.key) == SMALL
+        await write(tier, entry_of("too large", bytes(MIB + 1)), where)
+        assert audio.where(entry_of("too large")) == []
+        assert await tier.get(SMALL.key.id) == SMALL
+        assert tier.counts == Counts(stored=1, dropped=1)
 
 
-@pytest.mark.parametrize("file", ["cache.db", "cache.db-wal"])
-async def test_garbage_in_the_database_does_not_keep_the_server_from_starting(
-    directory: Path, opened: OpenTier, file: str
-) -> None:
-    async with opened() as tier:
+async def test_what_has_expired_is_not_served_and_goes_with_the_upkeep(audio: Audio) -> None:
+    async with audio.opened() as tier:
+        await write(tier, replace(LARGE, expires_at_s=time.time() - 1))
+        for number in range(150):
+            tier.put(replace(entry_of(f"{number}"), expires_at_s=time.time() - 1))
+        await write(tier, replace(SMALL, expires_at_s=time.time() + 1000))
+        assert await tier.get(LARGE.key.id) is None
+        assert len(audio["traffic"].ids()) == 152
+        await tier.upkeep()
+        assert audio["traffic"].ids() == {SMALL.key.id}
+        assert audio["traffic"].value_files() == []
+        assert await tier.get(SMALL.key.id) is not None
+
+
+async def test_what_memory_serves_is_kept_from_eviction(audio: Audio) -> None:
+    async with audio.opened(traffic_bytes=MIB) as tier:
         await write(tier, SMALL)
-    (directory / file).write_bytes(os.urandom(8192))
-    async with opened() as tier:
-        assert await tier.get(SMALL.key) in (None, SMALL)
-        await write(tier, LARGE)
-        assert await tier.get(LARGE.key) == LARGE
-    async with opened() as tier:
-        assert await tier.get(LARGE.key) == LARGE
-
-
-async def test_a_damaged_database_is_set_aside_once(directory: Path, opened: OpenTier) -> None:
-    for _ in range(3):
-        async with opened() as tier:
-            await write(tier, LARGE)
-        (directory / "cache.db").write_bytes(os.urandom(8192))
-    async with opened() as tier:
-        assert await tier.get(LARGE.key) is None
-        assert value_files(directory) == []
-    assert sorted(path.name for path in directory.parent.iterdir()) == ["audio", "audio.damaged"]
-
-
-async def test_what_is_kept_stays_within_its_bytes(directory: Path) -> None:
-    async with open_tier(directory, MIB) as tier:
-        last = await fill(tier, 4 * MIB)
-        assert await tier.get(last.key) == last
-        assert sum(file.stat().st_size for file in value_files(directory)) <= MIB
-
-
-async def test_what_is_read_again_and_again_is_not_evicted(directory: Path) -> None:
-    async with open_tier(directory, MIB) as tier:
         await write(tier, LARGE)
         for round in range(8):
-            await fill(tier, MIB // 4, f"{round}")
-            assert await tier.get(LARGE.key) == LARGE
+            tier.touch([SMALL.key.id, LARGE.key.id, "nothing"])
+            await fill(tier, MIB // 2, f"{round}")
+        assert await tier.get(SMALL.key.id) == SMALL
+        assert await tier.get(LARGE.key.id) == LARGE
+        assert tier.counts.faults == 0
 
 
-async def fill(tier: DiskTier, total_bytes: int, prefix: str = "") -> Entry:
-    """Put other entries of this many bytes. Returns the last."""
-    for number in range(total_bytes // 50_000):
-        entry = Entry(f"{prefix} filler {number}", b"x" * 50_000, {})
-        await write(tier, entry)
-    return entry
+async def test_touching_makes_nothing_that_is_not_there(audio: Audio) -> None:
+    async with audio.opened() as tier:
+        tier.touch(f"{number}" for number in range(1000))
+        await tier.run(lambda: None)
+        assert audio["traffic"].ids() == set()
+
+
+async def test_only_so_many_entries_wait_to_be_written(audio: Audio) -> None:
+    async with audio.opened() as tier:
+        async with stalled(tier):
+            for number in range(300):
+                tier.put(entry_of(f"{number}"))
+            assert tier.counts == Counts(dropped=300 - 256)
+        await tier.run(lambda: None)
+        await write(tier, SMALL)
+        assert tier.counts == Counts(stored=256 + 1, dropped=300 - 256)
+
+
+async def test_a_disk_that_does_not_answer_is_a_miss_in_good_time(audio: Audio) -> None:
+    async with audio.opened() as tier:
+        await write(tier, SMALL)
+        async with stalled(tier):
+            assert await tier.get(SMALL.key.id) is None
+        assert tier.counts.faults == 1
+        assert await tier.get(SMALL.key.id) == SMALL
+
+
+async def test_work_that_takes_long_lets_others_in_between(audio: Audio) -> None:
+    async with audio.opened() as tier:
+        await write(tier, SMALL)
+        seen: list[object] = []
+        async for step in tier.step_by_step(iter(range(5))):
+            assert await tier.get(SMALL.key.id) == SMALL
+            seen.append(step)
+        assert seen == [0, 1, 2, 3, 4]

@@ -9,10 +9,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.cache.entry import About, Entry
+from proxy.cache.key import digest
 from proxy.speech.flight import Flight
+from proxy.speech.plan import Plan
+from proxy.speech.schedule import Priority, Urgency
+from proxy.speech.terms import LIVE
+from synth.audio.encode import FORMATS
 from synth.engine import BadAudio, EngineError
 
 chunks = st.lists(st.binary(max_size=4), max_size=6)
+
+
+ABOUT = About(
+    kind="rendition",
+    format="pcm",
+    voice="af_bella",
+    language="a",
+    speed=1.0,
+    duration_s=1.0,
+    says=(),
+)
+
+
+def new_flight() -> Flight:
+    plan = Plan(digest("a reply"), (), FORMATS["pcm"])
+    return Flight(plan, LIVE, Urgency(Priority.WAITING))
+
+
+def whole(payload: bytes) -> Entry:
+    return Entry(digest("a reply"), payload, ABOUT)
 
 
 async def read(flight: Flight) -> bytes:
@@ -28,7 +54,7 @@ async def let_others_run() -> None:
 async def test_readers_that_join_at_any_time_read_the_same_from_the_first_byte(
     chunks: list[bytes], data: st.DataObject
 ) -> None:
-    flight = Flight()
+    flight = new_flight()
     readers = []
 
     async def some_join() -> None:
@@ -41,7 +67,7 @@ async def test_readers_that_join_at_any_time_read_the_same_from_the_first_byte(
         await some_join()
         flight.append(chunk)
     await some_join()
-    flight.complete(b"".join(chunks))
+    flight.complete(whole(b"".join(chunks)), stored=True)
     await some_join()
     readers.append(asyncio.create_task(read(flight)))
     assert set(await asyncio.gather(*readers)) == {b"".join(chunks)}
@@ -51,7 +77,7 @@ async def test_readers_that_join_at_any_time_read_the_same_from_the_first_byte(
 async def test_a_failure_reaches_every_reader_after_what_there_was(
     chunks: list[bytes], data: st.DataObject
 ) -> None:
-    flight = Flight()
+    flight = new_flight()
     readers: list[tuple[list[bytes], asyncio.Task[None]]] = []
 
     def join() -> None:
@@ -79,7 +105,7 @@ async def test_a_failure_reaches_every_reader_after_what_there_was(
 
 
 async def test_a_reader_that_leaves_disturbs_nobody() -> None:
-    flight = Flight()
+    flight = new_flight()
     staying = asyncio.create_task(read(flight))
     leaving = asyncio.create_task(read(flight))
     flight.append(b"one")
@@ -88,7 +114,7 @@ async def test_a_reader_that_leaves_disturbs_nobody() -> None:
     async with aclosing(flight.read()) as half_heard:  # type: ignore[type-var]
         assert await anext(half_heard) == b"one"
     flight.append(b"two")
-    flight.complete(b"onetwo")
+    flight.complete(whole(b"onetwo"), stored=True)
     assert await staying == b"onetwo"
     assert await read(flight) == b"onetwo"
     with pytest.raises(asyncio.CancelledError):
@@ -96,7 +122,7 @@ async def test_a_reader_that_leaves_disturbs_nobody() -> None:
 
 
 async def test_a_reader_gets_each_chunk_as_it_comes() -> None:
-    flight = Flight()
+    flight = new_flight()
     reading = flight.read()
     for chunk in (b"one", b"two"):
         coming = asyncio.ensure_future(anext(reading))
@@ -107,7 +133,7 @@ async def test_a_reader_gets_each_chunk_as_it_comes() -> None:
 
 
 async def test_beginning_waits_for_the_first_sound() -> None:
-    flight = Flight()
+    flight = new_flight()
     beginning = asyncio.create_task(flight.begin())
     await let_others_run()
     flight.append(b"")
@@ -119,7 +145,7 @@ async def test_beginning_waits_for_the_first_sound() -> None:
 
 
 async def test_a_failure_before_the_first_sound_is_told_at_the_beginning() -> None:
-    flight = Flight()
+    flight = new_flight()
     early = asyncio.create_task(flight.begin())
     await let_others_run()
     flight.fail(EngineError("no engine"))
@@ -129,7 +155,7 @@ async def test_a_failure_before_the_first_sound_is_told_at_the_beginning() -> No
 
 
 async def test_a_failure_after_the_first_sound_is_told_while_reading() -> None:
-    flight = Flight()
+    flight = new_flight()
     flight.append(b"one")
     flight.fail(EngineError("gone"))
     await flight.begin()
@@ -138,18 +164,18 @@ async def test_a_failure_after_the_first_sound_is_told_while_reading() -> None:
 
 
 async def test_what_is_complete_stays_complete() -> None:
-    flight = Flight()
+    flight = new_flight()
     flight.append(b"one")
-    flight.complete(b"one")
+    flight.complete(whole(b"one"), stored=True)
     flight.fail(EngineError("too late to matter"))
     await flight.begin()
     assert await read(flight) == b"one"
 
 
 async def test_a_reply_that_was_found_finished_is_read_whole() -> None:
-    flight = Flight()
+    flight = new_flight()
     waiting = asyncio.create_task(read(flight))
     await let_others_run()
-    flight.complete(b"all of it")
+    flight.complete(whole(b"all of it"), stored=True)
     await flight.begin()
-    assert await waiting == await read(flight) == b"all of it" == flight.whole
+    assert await waiting == await read(flight) == b"all of it"

@@ -13,9 +13,8 @@ from proxy.settings import PhrasebookSettings, Settings
 from proxy.speech.plan import Planner
 from synth.audio.encode import FORMATS
 from synth.weights import Weights, fetch
-from tests.proxy.conftest import Barrier, Edge, StartEdge
+from tests.proxy.conftest import HIT, Barrier, Edge, StartEdge
 
-HIT = "kokoro-edge; hit"
 BOOK = "name: test\nvoices: [af_bella]\nformats: [pcm]\nphrases:\n"
 
 
@@ -170,7 +169,7 @@ async def test_the_shipped_phrases_are_rendered_unless_it_is_said_otherwise(
     [book] = read_all(shipped_directory())
     async with asyncio.timeout(30):
         for wanted in book.wanted():
-            while (await edge.say(wanted.text, response_format=wanted.format)).cache_status != HIT:
+            while (await edge.say(wanted.text, response_format=wanted.format)).outcome != HIT:
                 pass
     assert set(edge.syntheses().values()) == {1}
 
@@ -223,7 +222,7 @@ async def test_live_requests_go_before_the_warm_up(
     await barrier.release()
     # From here on a live reply has the engine, and the warm-up waits for its turn.
     await held.reached()
-    while (await edge.say(barrier.text, response_format="pcm")).cache_status != HIT:
+    while (await edge.say(barrier.text, response_format="pcm")).outcome != HIT:
         pass
     # Of these one is refused, which shows that the other waits for its turn.
     asked = {asyncio.create_task(edge.say(text)) for text in ("Live one.", "Live two.")}
@@ -253,4 +252,4 @@ async def all_are_hits(edge: Edge, phrases: list[str] | tuple[str, ...], formats
     for text in phrases:
         for format in formats:
             heard = await edge.say(text, response_format=format)
-            assert (heard.status, heard.cache_status) == (200, HIT), text
+            assert (heard.status, heard.outcome) == (200, HIT), text

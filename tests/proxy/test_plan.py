@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cache.key import seed_of
+from proxy.cache.key import Key, seed_of, text_digest
+from proxy.cache.private import Named, NeverStored
 from proxy.speech.plan import DEFAULT_FORMAT, Plan, Planner, Wanted
 from synth.audio.encode import FORMATS
 from synth.engine import CannotSay, EngineLoading
@@ -24,8 +25,8 @@ DIGESTS = {
 }
 
 
-def planner_for(digests: dict[str, str]) -> Planner:
-    planner = Planner()
+def planner_for(digests: dict[str, str], *never_stored: Named) -> Planner:
+    planner = Planner(NeverStored(never_stored))
     planner.weights = Weights(Path("/nowhere"), "folder", digests)
     return planner
 
@@ -41,7 +42,7 @@ def texts(plan: Plan) -> list[str]:
     return [clip.segment.text for clip in plan.clips]
 
 
-def keys(plan: Plan) -> list[str]:
+def keys(plan: Plan) -> list[Key]:
     return [clip.key for clip in plan.clips]
 
 
@@ -203,6 +204,45 @@ def test_another_model_or_voice_file_makes_other_clips(file: str) -> None:
 def test_the_file_of_a_voice_that_is_not_heard_changes_nothing() -> None:
     planner = planner_for({**DIGESTS, "voices/af_sky.pt": "another"})
     assert planner.plan(Wanted("Hi.", "af_bella")) == PLANNER.plan(Wanted("Hi.", "af_bella"))
+
+
+def is_private(text: str, *never_stored: Named) -> bool:
+    return planner_for(DIGESTS, *never_stored).plan(Wanted(text, "af_bella")).private
+
+
+def test_nothing_is_private_unless_the_operator_says_so() -> None:
+    assert not is_private("Your card is 4242 4242 4242 4242.")
+    assert not plan("Write to user@example.com.").private
+
+
+def test_a_reply_is_private_for_what_was_written_though_it_is_said_otherwise() -> None:
+    planned = plan("Call 0800 0123.")
+    assert "0800" not in planned.text
+    assert is_private("Call 0800 0123.", "long_digit_runs")
+
+
+def test_a_reply_is_private_for_what_is_said_though_it_was_written_otherwise() -> None:
+    hidden = "Write to user\u2060@\u2060example.com."
+    assert not NeverStored(["emails"]).matches(hidden)
+    assert is_private(hidden, "emails")
+
+
+def test_a_reply_is_private_for_one_of_its_sentences() -> None:
+    assert is_private("Good morning. Call 555-0100. Thank you.", "long_digit_runs")
+    assert not is_private("Good morning. Thank you.", "long_digit_runs", "card_numbers", "emails")
+
+
+def test_whether_a_reply_is_private_is_no_part_of_its_key() -> None:
+    open_to_all = plan("Call 555-0100.")
+    planner = planner_for(DIGESTS, "long_digit_runs")
+    kept_back = planner.plan(Wanted("Call 555-0100.", "af_bella"))
+    assert kept_back == replace(open_to_all, private=True)
+
+
+def test_what_a_reply_says_stands_for_the_text_of_each_segment() -> None:
+    planned = plan("Good morning. Is that you?")
+    assert planned.says == tuple(text_digest(text) for text in texts(planned))
+    assert planned.text == "Good morning. Is that you?"
 
 
 words = st.sampled_from("one two, three four; five — six: seven eight! nine? ten. \n".split(" "))

@@ -50,9 +50,9 @@ class HeldEngine:
 class Line:
     """A schedule with its engine, and everybody who asked."""
 
-    def __init__(self, slots: int = 1, max_waiting: int = 100) -> None:
+    def __init__(self, slots: int = 1, max_waiting: int = 100, max_wait_s: float = 3600.0) -> None:
         self.engine = HeldEngine()
-        self.schedule = Schedule(self.engine, slots, max_waiting)
+        self.schedule = Schedule(self.engine, slots, max_waiting, max_wait_s)
         self.asked: dict[str, asyncio.Task[Clip]] = {}
         self.urgencies: dict[str, Urgency] = {}
         self.began_s = time.monotonic()
@@ -183,6 +183,43 @@ async def test_nobody_waits_where_none_may() -> None:
     with pytest.raises(Overloaded):
         await (await line.ask("b"))
     await line.finish_all()
+
+
+async def test_who_has_waited_for_too_long_is_refused_and_leaves_the_line() -> None:
+    line = Line(max_wait_s=0.02)
+    await line.ask("running")
+    waited = await line.ask("waiting")
+    with pytest.raises(Overloaded, match=r"within 0\.02 s") as told:
+        await waited
+    assert told.value.retry_after_s >= 1
+    await line.finish_all()
+    assert line.engine.begun == ["running"]
+
+
+@pytest.mark.parametrize("priority", [Priority.LISTENING, Priority.WARM_UP])
+async def test_only_new_replies_have_a_deadline(priority: Priority) -> None:
+    line = Line(max_wait_s=0.02)
+    await line.ask("running")
+    patient = await line.ask("patient", priority)
+    new = await line.ask("new")
+    with pytest.raises(Overloaded):
+        await new
+    await line.finish_all()
+    assert await patient is CLIP
+
+
+async def test_who_would_wait_for_too_long_is_refused_at_once() -> None:
+    # Nothing was made yet: a job is taken to last a second.
+    line = Line(max_wait_s=1.5)
+    for text in ("running", "one", "two"):
+        await line.ask(text)
+    refused = await line.ask("three")
+    assert refused.done()
+    with pytest.raises(Overloaded) as told:
+        await refused
+    assert told.value.retry_after_s == 2
+    await line.finish_all()
+    assert line.engine.begun == ["running", "one", "two"]
 
 
 @pytest.mark.parametrize("priority", [Priority.LISTENING, Priority.WARM_UP])

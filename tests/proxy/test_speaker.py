@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from proxy.cache.counts import Counts
 from proxy.cache.disk import DiskTier
+from proxy.cache.key import Key
 from proxy.cache.memory import MemoryTier
 from proxy.cache.tiered import TieredCache
-from proxy.speech.clips import Clips
+from proxy.speech.clips import AfterHangup, Clips
 from proxy.speech.plan import Plan, Planner, Wanted
 from proxy.speech.schedule import Priority, Schedule
 from proxy.speech.speaker import Outcome, Speaker
+from proxy.speech.terms import LIVE, NotCached, Terms
 from synth.engine import CannotSay, Clip, Segment
 from synth.voices import VOICES
 from synth.weights import Weights
+
+WARM_UP = Terms(Priority.WARM_UP)
+NO_STORE = Terms(store=False)
+NO_CACHE = Terms(max_age_s=0)
+ONLY_IF_CACHED = Terms(make=False)
 
 FILES = ("config.json", "kokoro-v1_0.pth", *(f"voices/{name}.pt" for name in VOICES))
 
@@ -38,6 +47,11 @@ class HeldEngine:
         await self._held[segment.text]
         return Clip(np.ones(2400, dtype=np.int16))
 
+    def release(self, text: str) -> None:
+        """Finish it, if anybody waits for it still."""
+        if not self._held[text].done():
+            self.finish(text)
+
     def finish(self, text: str, error: Exception | None = None) -> None:
         if error is None:
             self._held[text].set_result(None)
@@ -48,23 +62,25 @@ class HeldEngine:
 class Stage:
     """A speaker over a held engine with one slot."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, after_hangup: AfterHangup) -> None:
         self.engine = HeldEngine()
-        self.disk = DiskTier(directory, 1 << 24)
-        cache = TieredCache(MemoryTier(1 << 24), self.disk)
-        self.clips = Clips(cache, Schedule(self.engine, slots=1, max_waiting=10))
-        self.speaker = Speaker(cache, self.clips)
+        counts = Counts()
+        self.disk = DiskTier(directory, 1 << 24, 1 << 24, counts)
+        self.cache = TieredCache(MemoryTier(1 << 24), self.disk, counts)
+        schedule = Schedule(self.engine, slots=1, max_waiting=10, max_wait_s=3600)
+        self.clips = Clips(self.cache, schedule, after_hangup)
+        self.speaker = Speaker(self.cache, self.clips, after_hangup)
         self.planner = Planner()
         self.planner.weights = Weights(Path(), "test", dict.fromkeys(FILES, ""))
 
     def plan(self, text: str) -> Plan:
         return self.planner.plan(Wanted(text, "af_bella", format="pcm"))
 
-    def hear(self, text: str, priority: Priority = Priority.WAITING) -> asyncio.Task[Outcome]:
+    def hear(self, text: str, terms: Terms = LIVE) -> asyncio.Task[Outcome]:
         """Listen to the whole of a reply."""
 
         async def listen() -> Outcome:
-            with self.speaker.listen(self.plan(text), priority) as reply:
+            with self.speaker.listen(self.plan(text), terms) as reply:
                 await reply.finish()
                 return reply.outcome
 
@@ -85,8 +101,9 @@ class Stage:
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(tmp_path / "audio")
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    """Parametrised by `after_hangup` where that matters."""
+    stage = Stage(tmp_path / "audio", getattr(request, "param", "finish_segment"))
     await stage.disk.open()
     yield stage
     await stage.speaker.close()
@@ -148,9 +165,9 @@ async def test_a_second_listener_keeps_alive_what_the_first_has_left(stage: Stag
 
 
 async def test_a_call_that_joins_a_warm_up_goes_before_other_warm_ups(stage: Stage) -> None:
-    running = stage.hear("Running.", Priority.WARM_UP)
+    running = stage.hear("Running.", WARM_UP)
     assert await stage.engine.asked.get() == "Running."
-    warm_ups = [stage.hear("First.", Priority.WARM_UP), stage.hear("Second.", Priority.WARM_UP)]
+    warm_ups = [stage.hear("First.", WARM_UP), stage.hear("Second.", WARM_UP)]
     await stage.settle()
     call = stage.hear("Second.")
     await stage.settle()
@@ -186,3 +203,170 @@ async def test_what_cannot_be_said_in_one_reply_does_not_fail_another_that_share
         await unsayable
     await stage.say("Shared.", "All is well.")
     assert await sayable is Outcome.MISS
+
+
+# What becomes of a reply that nobody listens to any more.
+
+
+@pytest.mark.parametrize("stage", ["finish_reply"], indirect=True)
+async def test_a_reply_may_be_finished_though_nobody_listens(stage: Stage) -> None:
+    leaver = stage.hear("One. Two. Three.")
+    assert await stage.engine.asked.get() == "One."
+    await leave(leaver)
+    stage.engine.finish("One.")
+    await stage.say("Two.", "Three.")
+    await stage.settle()
+    assert await stage.hear("One. Two. Three.") is Outcome.HIT
+
+
+@pytest.mark.parametrize("stage", ["finish_reply"], indirect=True)
+async def test_a_reply_that_nobody_listens_to_goes_behind_all_others_until_somebody_does(
+    stage: Stage,
+) -> None:
+    leaver = stage.hear("One. Two. Three.")
+    assert await stage.engine.asked.get() == "One."
+    call = stage.hear("A call.")
+    await stage.settle()
+    await leave(leaver)
+    stage.engine.finish("One.")
+    await stage.say("A call.")
+    assert await call is Outcome.MISS
+    assert await stage.engine.asked.get() == "Two."
+    later = stage.hear("Later.")
+    await stage.settle()
+    comer = stage.hear("One. Two. Three.")
+    await stage.settle()
+    stage.engine.finish("Two.")
+    await stage.say("Later.", "Three.")
+    assert await comer is Outcome.COLLAPSED
+    assert await later is Outcome.MISS
+
+
+@pytest.mark.parametrize("stage", ["drop"], indirect=True)
+async def test_a_reply_may_be_dropped_at_once(stage: Stage) -> None:
+    leaver = stage.hear("Begun already. Never begun.")
+    assert await stage.engine.asked.get() == "Begun already."
+    await leave(leaver)
+    again = stage.hear("Begun already.")
+    await stage.say("Begun already.")
+    assert await again is Outcome.MISS
+
+
+@pytest.mark.parametrize("stage", ["finish_segment", "finish_reply", "drop"], indirect=True)
+async def test_no_task_is_left_behind_when_everybody_has_left(stage: Stage) -> None:
+    before = asyncio.all_tasks()
+    leavers = [stage.hear("One. Two."), stage.hear("One. Two."), stage.hear("Three.")]
+    assert await stage.engine.asked.get() == "One."
+    await stage.settle()
+    for leaver in leavers:
+        await leave(leaver)
+    stage.engine.release("One.")
+    await stage.settle()
+    while not stage.engine.asked.empty():
+        stage.engine.release(stage.engine.asked.get_nowait())
+        await stage.settle()
+    assert asyncio.all_tasks() <= before
+
+
+# On what terms.
+
+
+async def test_what_must_not_be_stored_leaves_nothing_behind(stage: Stage) -> None:
+    for _ in range(2):
+        listener = stage.hear("A secret. Another.", NO_STORE)
+        await stage.say("A secret.", "Another.")
+        assert await listener is Outcome.MISS
+    plan = stage.plan("A secret. Another.")
+    for key in (plan.key, *(clip.key for clip in plan.clips)):
+        assert await stage.cache.get(key) is None
+    assert not list(stage.disk.traffic.directory.rglob("*.val"))
+    assert len(stage.disk.traffic) == 0
+
+
+async def test_what_is_cached_is_served_to_who_wants_nothing_stored(stage: Stage) -> None:
+    first = stage.hear("Hello.")
+    await stage.say("Hello.")
+    await first
+    assert await stage.hear("Hello.", NO_STORE) is Outcome.HIT
+    partly = stage.hear("Hello. A secret.", NO_STORE)
+    await stage.say("A secret.")
+    assert await partly is Outcome.MISS
+
+
+async def test_who_wants_it_stored_does_not_share_with_who_does_not(stage: Stage) -> None:
+    secretive = stage.hear("Shared.", NO_STORE)
+    assert await stage.engine.asked.get() == "Shared."
+    open_handed = stage.hear("Shared.")
+    await stage.settle()
+    stage.engine.finish("Shared.")
+    assert await secretive is Outcome.MISS
+    await stage.say("Shared.")
+    assert await open_handed is Outcome.MISS
+    assert await stage.hear("Shared.") is Outcome.HIT
+
+
+async def test_no_cache_makes_it_again_and_replaces_what_was_there(stage: Stage) -> None:
+    first = stage.hear("Hello.")
+    await stage.say("Hello.")
+    await first
+    key = stage.plan("Hello.").key
+    before = stage.cache.get_at_once(key)
+    again = stage.hear("Hello.", NO_CACHE)
+    await stage.say("Hello.")
+    assert await again is Outcome.MISS
+    after = stage.cache.get_at_once(key)
+    assert before is not None and after is not None
+    assert after.stored_at_s > before.stored_at_s
+    assert await stage.hear("Hello.") is Outcome.HIT
+
+
+async def test_what_is_younger_than_the_age_asked_for_will_do(stage: Stage) -> None:
+    first = stage.hear("Hello.")
+    await stage.say("Hello.")
+    await first
+    assert await stage.hear("Hello.", Terms(max_age_s=3600)) is Outcome.HIT
+
+
+async def test_only_what_is_cached_is_served_to_who_wants_nothing_made(stage: Stage) -> None:
+    with pytest.raises(NotCached):
+        await stage.hear("One. Two.", ONLY_IF_CACHED)
+    first = stage.hear("One.")
+    await stage.say("One.")
+    await first
+    assert await stage.hear("One.", ONLY_IF_CACHED) is Outcome.HIT
+    with pytest.raises(NotCached):
+        await stage.hear("One. Two.", ONLY_IF_CACHED)
+    second = stage.hear("Two.")
+    await stage.say("Two.")
+    await second
+    # Its sentences are there, so nothing has to be made.
+    assert await stage.hear("One. Two.", ONLY_IF_CACHED) is Outcome.HIT
+    assert stage.engine.asked.empty()
+
+
+async def test_what_traffic_left_is_pinned_when_a_phrasebook_asks(stage: Stage) -> None:
+    call = stage.hear("One. Two.")
+    await stage.say("One.", "Two.")
+    await call
+    await stage.settle()
+    assert (len(stage.disk.pinned), len(stage.disk.traffic)) == (0, 3)
+    await stage.speaker.pin(stage.plan("One. Two."))
+    assert (len(stage.disk.pinned), len(stage.disk.traffic)) == (3, 0)
+
+
+async def test_another_reply_under_the_same_id_is_never_served(stage: Stage) -> None:
+    """Texts whose xxh3 is the same can be constructed; here the other one is planted."""
+    plan = stage.plan("Send it to Ann.")
+    other = replace(plan, key=Key(plan.key.id, "0" * 32))
+    with stage.speaker.listen(other) as reply:
+        making = asyncio.create_task(reply.finish())
+        assert await stage.engine.asked.get() == "Send it to Ann."
+        mine = stage.hear("Send it to Ann.")
+        await stage.settle()
+        stage.engine.finish("Send it to Ann.")
+        entry = await making
+    assert entry.key == other.key
+    assert await mine is Outcome.MISS, "it joined the flight of another"
+    with stage.speaker.listen(other) as reply:
+        assert reply.outcome is Outcome.MISS
+        await reply.finish()

@@ -17,11 +17,17 @@ import soundfile
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from proxy.settings import Settings
-from tests.proxy.conftest import SPEECH, Barrier, Edge, Heard, StartEdge
-
-HIT = "kokoro-edge; hit"
-MISS = "kokoro-edge; fwd=miss"
-COLLAPSED = "kokoro-edge; fwd=miss; collapsed"
+from tests.proxy.conftest import (
+    COLLAPSED,
+    HIT,
+    MISS,
+    SPEECH,
+    Barrier,
+    Edge,
+    Heard,
+    StartEdge,
+    outcome_of,
+)
 
 TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm;rate=24000"}
 
@@ -95,7 +101,7 @@ async def test_every_reply_carries_its_headers(edge: Edge, text: str, again: boo
     assert times_ms[2] >= max(times_ms[:2])
     assert (times_ms[0] > 0) is not again
     assert heard.headers["X-Voice"] == ("af_bella" if again else "af_bella+af_sky")
-    assert heard.cache_status == (HIT if again else MISS)
+    assert heard.outcome == (HIT if again else MISS)
 
 
 async def test_an_id_that_is_sent_comes_back(edge: Edge) -> None:
@@ -157,7 +163,7 @@ async def test_the_second_request_is_a_hit_and_makes_nothing(edge: Edge, format:
     first = await edge.say(text, response_format=format)
     second = await edge.say(text, response_format=format)
     third = await edge.say(text, response_format=format)
-    assert [each.cache_status for each in (first, second, third)] == [MISS, HIT, HIT]
+    assert [each.outcome for each in (first, second, third)] == [MISS, HIT, HIT]
     assert second.body == third.body
     assert only(edge, "Hello there.", "How are you?")
 
@@ -165,13 +171,13 @@ async def test_the_second_request_is_a_hit_and_makes_nothing(edge: Edge, format:
 async def test_a_sentence_said_before_is_not_made_again_in_another_reply(edge: Edge) -> None:
     await edge.say("Got it. One moment, please.")
     heard = await edge.say("Thank you! Got it. Goodbye.")
-    assert heard.cache_status == MISS
+    assert heard.outcome == MISS
     assert only(edge, "Got it.", "One moment, please.", "Thank you!", "Goodbye.")
 
 
 async def test_another_format_is_encoded_and_not_made_again(edge: Edge) -> None:
     for format in TYPES:
-        assert (await edge.say("Got it.", response_format=format)).cache_status == MISS
+        assert (await edge.say("Got it.", response_format=format)).outcome == MISS
     assert only(edge, "Got it.")
 
 
@@ -184,7 +190,7 @@ async def test_a_cached_clip_sounds_as_the_fresh_one_did(edge: Edge) -> None:
 async def test_another_voice_speed_or_language_is_made(edge: Edge) -> None:
     await edge.say("Got it.")
     for fields in ({"voice": "bm_george"}, {"speed": 1.1}, {"lang_code": "b"}):
-        assert (await edge.say("Got it.", **fields)).cache_status == MISS
+        assert (await edge.say("Got it.", **fields)).outcome == MISS
     assert edge.syntheses() == {"Got it.": 4}
 
 
@@ -204,7 +210,7 @@ async def test_what_was_said_before_a_restart_is_a_hit_while_the_engine_loads(
     await before.stop()
     after = await start_edge("--slow-start", str(barrier.path), ready=False)
     heard = await after.say(text)
-    assert (heard.status, heard.cache_status, heard.body) == (200, HIT, warm.body)
+    assert (heard.status, heard.outcome, heard.body) == (200, HIT, warm.body)
     assert only(after, "Hello there.", "How are you?")
 
 
@@ -218,7 +224,7 @@ async def test_replies_that_were_heard_when_the_server_stopped_are_kept(
     after = await start_edge("--slow-start", str(barrier.path), ready=False)
     for text, first in zip(texts, heard, strict=True):
         again = await after.say(text, response_format="pcm")
-        assert (again.cache_status, again.body) == (HIT, first.body)
+        assert (again.outcome, again.body) == (HIT, first.body)
 
 
 # Many at once.
@@ -234,7 +240,7 @@ async def test_fifty_who_ask_for_the_same_at_once_get_the_same_made_once(
     bodies = await asyncio.gather(*(answer.read() for answer in answers))
     assert len(set(bodies)) == 1
     assert only(edge, "Hello there.", barrier.text, "Goodbye.")
-    statuses = [answer.headers["Cache-Status"] for answer in answers]
+    statuses = [outcome_of(answer.headers) for answer in answers]
     assert sorted(statuses) == sorted([MISS, *[COLLAPSED] * 49])
     assert bodies[0] == (await edge.say(text, response_format="pcm")).body
 
@@ -260,13 +266,13 @@ async def test_the_first_client_leaves_and_the_others_hear_all_of_it(
     text = f"Hello there. {barrier.text} Goodbye."
     first = await edge.ask(text, response_format="pcm")
     staying = await edge.ask(text, response_format="pcm")
-    assert first.headers["Cache-Status"] == MISS
+    assert outcome_of(first.headers) == MISS
     await first.content.readany()
     first.close()
     await barrier.release()
     heard = await staying.read()
     again = await edge.say(text, response_format="pcm")
-    assert (again.cache_status, again.body) == (HIT, heard)
+    assert (again.outcome, again.body) == (HIT, heard)
     assert only(edge, "Hello there.", barrier.text, "Goodbye.")
 
 
@@ -344,7 +350,7 @@ async def test_nothing_of_a_reply_that_failed_is_kept_but_its_good_sentences(edg
     text = "Hello there. Bad audio."
     for tries in (1, 2):
         answer = await edge.ask(text, response_format="pcm")
-        assert answer.headers["Cache-Status"] == MISS
+        assert outcome_of(answer.headers) == MISS
         with pytest.raises(aiohttp.ClientError):
             await answer.read()
         assert edge.syntheses() == {"Hello there.": 1, "Bad audio.": tries}
@@ -427,7 +433,7 @@ async def test_overload_is_refused_at_once_and_hits_are_served_all_the_same(
     assert int(refused.result().headers["Retry-After"]) >= 1
     assert error_of(refused.result())["code"] == "overloaded"
     again = await edge.say("Hello there.")
-    assert (again.cache_status, again.body) == (HIT, hit.body)
+    assert (again.outcome, again.body) == (HIT, hit.body)
     await barrier.release()
     assert (await running).status == 200
     (waited,) = asked

@@ -51,7 +51,7 @@ async def test_what_was_said_before_a_restart_is_served_while_the_engine_still_l
         body = {"model": "kokoro", "input": text, "response_format": "pcm"}
         async with http.post(f"{second.url}/v1/audio/speech", json=body) as response:
             assert response.status == 200
-            assert response.headers["Cache-Status"] == "kokoro-edge; hit"
+            assert response.headers["Cache-Status"].startswith("kokoro-edge; hit")
             assert await response.read() == before
         async with http.get(f"{second.url}/health") as response:
             assert (await response.json())["model_loaded"] is False, "it was meant to load still"
@@ -155,4 +155,4 @@ async def test_a_phrasebook_is_rendered_at_the_start_and_then_served_without_the
     with serve(tmp_path / "cache", cache_dir, "--phrasebook-directory", str(books)) as server:
         server.wait_until_warm()
         async with http.post(f"{server.url}/v1/audio/speech", json=body) as response:
-            assert response.headers["Cache-Status"] == "kokoro-edge; hit"
+            assert response.headers["Cache-Status"].startswith("kokoro-edge; hit")

@@ -1,0 +1,232 @@
+"""`/v1/admin/cache`: look after the cache while it is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
+
+from aiohttp import web
+
+from proxy import __version__
+from proxy.api.access import Access
+from proxy.api.admin_schema import Filters, PurgeRequest, VerifyRequest, read_body, read_query
+from proxy.api.errors import CacheUnavailable, response_to, unforeseen
+from proxy.api.middleware import ABORTED, ERROR_CODE, REQUEST_ID, Handler
+from proxy.cache import upkeep
+from proxy.cache.archive import Keeping, export_entries, import_entries
+from proxy.cache.disk import DiskTier
+from proxy.cache.memory import MemoryTier
+from proxy.cache.steps import MemoryStats, Purged, Stats, Step, to_json
+from proxy.cache.store import STORAGE_FAULTS
+from proxy.cache.tiered import TieredCache
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ADMIN_PATH = "/v1/admin"
+CACHE_PATH = f"{ADMIN_PATH}/cache"
+
+_UPLOAD_BYTES = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class AdminApi:
+    """What `kokoro-edge cache` asks of a running server. What takes long is told line by line."""
+
+    access: Access
+    disk: DiskTier
+    memory: MemoryTier
+    cache: TieredCache
+    keeping: Keeping
+    step_deadline_s: float = 30.0
+    """Of a millisecond of work. A disk that does not answer must not keep whoever asks for ever."""
+
+    def add_routes(self, app: web.Application) -> None:
+        for (method, path), handler in self._handlers().items():
+            app.router.add_route(method, path, self._guarded(handler))
+        for path in (ADMIN_PATH, ADMIN_PATH + "/{rest:.*}"):
+            app.router.add_route("*", path, self._guarded(self.nothing))
+
+    async def stats(self, request: web.Request) -> web.Response:
+        found = Stats([])
+        async for told in self._steps(upkeep.stats(self.disk.stores)):
+            found = next((step for step in told if isinstance(step, Stats)), found)
+        found = replace(
+            found,
+            memory=MemoryStats(len(self.memory), self.memory.size_bytes()),
+            counts=self.disk.counts,
+        )
+        return web.Response(body=to_json(found), content_type="application/json")
+
+    async def entries(self, request: web.Request) -> web.StreamResponse:
+        selection = await read_query(Filters, request).selection()
+        return await self._tell(request, self._steps(upkeep.entries(self.disk.stores, selection)))
+
+    async def verify(self, request: web.Request) -> web.StreamResponse:
+        asked = await read_body(VerifyRequest, request)
+        return await self._tell(request, self._steps(upkeep.verify(self.disk.stores, asked.repair)))
+
+    async def purge(self, request: web.Request) -> web.StreamResponse:
+        asked = await read_body(PurgeRequest, request)
+        if asked.all:
+            steps = upkeep.purge_all(self.disk.stores)
+        else:
+            steps = upkeep.purge(self.disk.stores, await asked.selection())
+        return await self._tell(request, self._purged(steps))
+
+    async def export_archive(self, request: web.Request) -> web.StreamResponse:
+        selection = await read_query(Filters, request).selection()
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "application/x-tar",
+                "Content-Disposition": 'attachment; filename="kokoro-edge-cache.tar"',
+                "X-Request-Id": request[REQUEST_ID],
+            }
+        )
+        left_out = 0
+        pieces = self._steps(export_entries(self.disk.stores, selection, __version__))
+        try:
+            async for piece, told in pieces:
+                left_out += sum(step.step == "problem" for step in told)
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write(piece)
+        except CacheUnavailable as error:
+            if not response.prepared:
+                raise
+            # An archive that ends cleanly is taken for the whole of it, so this one must not.
+            logger.error("request %s broke off: %s", request[REQUEST_ID], error)
+            request[ABORTED] = True
+            if request.transport is not None:
+                request.transport.abort()
+            return response
+        if left_out:
+            logger.error("%d damaged entries were left out of the archive", left_out)
+        await response.write_eof()
+        return response
+
+    async def import_archive(self, request: web.Request) -> web.StreamResponse:
+        try:
+            file = await asyncio.to_thread(_nameless_file, self.disk.pinned.directory.parent)
+        except OSError as error:
+            raise _unavailable(error) from None
+        try:
+            size_bytes = await _receive(request, file)
+            steps = import_entries(self.disk.stores, file, size_bytes, self.keeping)
+            return await self._tell(request, self._steps(steps))
+        finally:
+            await asyncio.to_thread(file.close)
+
+    async def nothing(self, request: web.Request) -> web.StreamResponse:
+        allowed = [method for method, path in self._handlers() if path == request.path]
+        if allowed:
+            raise web.HTTPMethodNotAllowed(request.method, allowed)
+        raise web.HTTPNotFound
+
+    def _handlers(self) -> dict[tuple[str, str], Handler]:
+        return {
+            ("GET", CACHE_PATH): self.stats,
+            ("GET", f"{CACHE_PATH}/entries"): self.entries,
+            ("POST", f"{CACHE_PATH}/verify"): self.verify,
+            ("POST", f"{CACHE_PATH}/purge"): self.purge,
+            ("GET", f"{CACHE_PATH}/export"): self.export_archive,
+            ("POST", f"{CACHE_PATH}/import"): self.import_archive,
+        }
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            self.access.check(request)
+            return await handler(request)
+
+        return guarded
+
+    async def _steps(self, steps: Iterator[T]) -> AsyncIterator[T]:
+        """Raises CacheUnavailable: the storage failed, or does not answer."""
+        taken = self.disk.step_by_step(steps)
+        while True:
+            try:
+                async with asyncio.timeout(self.step_deadline_s):
+                    step = await anext(taken)
+            except StopAsyncIteration:
+                return
+            except STORAGE_FAULTS as error:
+                raise _unavailable(error) from None
+            yield step
+
+    async def _purged(self, steps: Iterator[list[Step]]) -> AsyncIterator[list[Step]]:
+        """Memory must not serve what was deleted from disk, nor write it there again."""
+        self.cache.forget()
+        try:
+            async for told in self._steps(steps):
+                if any(isinstance(step, Purged) for step in told):
+                    self.cache.forget()
+                yield told
+        finally:
+            self.cache.forget()
+
+    async def _tell(
+        self, request: web.Request, steps: AsyncIterator[list[Step]]
+    ) -> web.StreamResponse:
+        """One JSON object a line. What fails before there is a line has its status; what fails
+        later is a line by itself, the last one."""
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "application/x-ndjson",
+                "X-Request-Id": request[REQUEST_ID],
+            }
+        )
+        try:
+            async for told in steps:
+                if not told:
+                    continue
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write(b"".join(to_json(step) + b"\n" for step in told))
+        except ConnectionError:
+            raise
+        except Exception as error:
+            if not response.prepared:
+                raise
+            await response.write(_error_line(request, error))
+        return response
+
+
+def _nameless_file(folder: Path) -> BinaryIO:
+    """One that is gone when it is closed, however that comes about."""
+    return cast(BinaryIO, tempfile.TemporaryFile(dir=folder))
+
+
+async def _receive(request: web.Request, file: BinaryIO) -> int:
+    """Write the request's body to the file, whatever its size, and go back to the beginning.
+    Returns its size in bytes."""
+    size_bytes = 0
+    async for chunk in request.content.iter_chunked(_UPLOAD_BYTES):
+        try:
+            size_bytes += await asyncio.to_thread(file.write, chunk)
+        except OSError as error:
+            raise _unavailable(error) from None
+    await asyncio.to_thread(file.seek, 0)
+    return size_bytes
+
+
+def _unavailable(error: Exception) -> CacheUnavailable:
+    if isinstance(error, TimeoutError):
+        return CacheUnavailable("The disk does not answer.")
+    return CacheUnavailable(f"The cache on disk cannot be used: {error}.")
+
+
+def _error_line(request: web.Request, error: Exception) -> bytes:
+    response = response_to(error)
+    if response is None:
+        logger.exception("request %s failed", request[REQUEST_ID])
+        response = unforeseen()
+    told = response.text or ""
+    request[ERROR_CODE] = json.loads(told)["error"]["code"]
+    return told.encode() + b"\n"

@@ -1,0 +1,113 @@
+"""A reply as an HTTP answer: its headers, and its bytes as they come."""
+
+from __future__ import annotations
+
+import logging
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from proxy.api.middleware import ABORTED, CACHE_STATUS, REQUEST_ID
+from proxy.speech.flight import Timings
+from proxy.speech.speaker import Outcome, Reply
+from synth.audio.encode import FORMATS
+from synth.engine import EngineError
+
+logger = logging.getLogger(__name__)
+
+CLIPS_PATH = "/v1/audio/clips"
+
+_WRITE_BYTES = 64 * 1024
+"""A reply is handed to the connection in pieces of this size, each when the one before has gone: so
+much is held for a client that reads slowly, and not the whole."""
+
+
+def miss(id: str, why: str = "miss") -> str:
+    """`Cache-Status` (RFC 9211) of what the engine is asked for, before more is known."""
+    return f'kokoro-edge; fwd={why}; key="{id}"'
+
+
+def location_of(id: str, format: str) -> str:
+    """Where the bytes of a reply are found again."""
+    return f"{CLIPS_PATH}/{id}.{format}"
+
+
+def reply_headers(request: web.Request, id: str, reply: Reply, why: str) -> CIMultiDict[str]:
+    """What is told of a reply, however it was asked for."""
+    request[CACHE_STATUS] = _cache_status(id, reply, why)
+    headers = CIMultiDict(
+        {
+            "Content-Type": FORMATS[reply.format].content_type,
+            "Cache-Status": request[CACHE_STATUS],
+            "Server-Timing": server_timing(reply.timings),
+            "X-Request-Id": request[REQUEST_ID],
+        }
+    )
+    if (entry := reply.entry) is not None:
+        headers["ETag"] = entry.etag
+        if reply.outcome is Outcome.HIT:
+            headers["Age"] = str(int(entry.age_s()))
+    return headers
+
+
+def server_timing(timings: Timings) -> str:
+    """Of a streamed reply, up to its first chunk."""
+    parts = [f"mem;dur={timings.mem_ms:.3f}"]
+    parts += [
+        f"{name};dur={time_ms:.2f}"
+        for name, time_ms in (
+            ("disk", timings.disk_ms),
+            ("queue", timings.queue_ms),
+            ("synth", timings.synth_ms),
+            ("encode", timings.encode_ms),
+        )
+        if time_ms
+    ]
+    return ", ".join(parts)
+
+
+async def send_whole(
+    request: web.Request, body: bytes | memoryview, headers: CIMultiDict[str], status: int = 200
+) -> web.StreamResponse:
+    """All of it is there: in one piece where it is small, else as the client takes it."""
+    if len(body) <= _WRITE_BYTES:
+        return web.Response(body=bytes(body), headers=headers, status=status)
+    response = web.StreamResponse(headers=headers, status=status)
+    response.content_length = len(body)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        view = memoryview(body)
+        for begin in range(0, len(body), _WRITE_BYTES):
+            await response.write(view[begin : begin + _WRITE_BYTES])
+    await response.write_eof()
+    return response
+
+
+async def send_stream(
+    request: web.Request, reply: Reply, headers: CIMultiDict[str]
+) -> web.StreamResponse:
+    """Chunk by chunk, as it is made. Where that fails, the connection is aborted."""
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    try:
+        if request.method != "HEAD":
+            async for chunk in reply.chunks():
+                await response.write(chunk)
+    except EngineError as error:
+        # A reply that ends cleanly is taken for the whole of it, so this one must not.
+        # By its kind alone: the message may quote the caller's words.
+        logger.error("request %s broke off: %s", request[REQUEST_ID], type(error).__name__)
+        request[ABORTED] = True
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
+
+
+def _cache_status(id: str, reply: Reply, why: str) -> str:
+    if reply.outcome is Outcome.HIT:
+        return f'kokoro-edge; hit; detail={reply.where or "clips"}; key="{id}"'
+    stored = "; stored" if reply.stored else ""
+    collapsed = "; collapsed" if reply.outcome is Outcome.COLLAPSED else ""
+    return f'kokoro-edge; fwd={why}{stored}{collapsed}; key="{id}"'

@@ -1,0 +1,73 @@
+"""One line in the log for every request, written off the path of the request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+logger = logging.getLogger(__name__)
+
+_BATCH_S = 0.1
+"""Lines of requests that went well wait so long for others to be written with: formatting and
+writing one takes longer than looking a reply up, and twice as long between two requests as among
+other lines."""
+
+_PROBED = ("/health",)
+"""Asked by machines every few seconds: not worth a line each."""
+
+_LINE = "%s %s %s %s%s %.1f ms id=%s"
+
+
+class RequestLog:
+    """Method, path, status, what became of it, milliseconds, id. Neither the text nor the query
+    string is in it.
+
+    What became of it: `ok`, answered, be it with an error; `gone`, the client left before the end;
+    `aborted`, the reply was broken off.
+    """
+
+    def __init__(self) -> None:
+        self._batch: list[tuple[float, int, tuple[object, ...]]] = []
+
+    def answered(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        aborted: bool,
+        error_code: str | None,
+        began_s: float,
+        id: str,
+    ) -> None:
+        """`began_s` by `time.perf_counter`."""
+        level = logging.DEBUG if path in _PROBED else logging.INFO
+        if aborted:
+            level = logging.WARNING
+        if not logger.isEnabledFor(level):
+            return
+        took_ms = (time.perf_counter() - began_s) * 1000
+        error = f" error={error_code}" if error_code else ""
+        outcome = "aborted" if aborted else "ok"
+        self._note(level, (method, path, status, outcome, error, took_ms, id))
+        if status != 200 or aborted:
+            self.flush()
+
+    def gone(self, method: str, path: str, began_s: float, id: str) -> None:
+        took_ms = (time.perf_counter() - began_s) * 1000
+        self._note(logging.INFO, (method, path, "-", "gone", "", took_ms, id))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what has not been written, each line with the time at which it happened."""
+        batch, self._batch = self._batch, []
+        for happened_s, level, values in batch:
+            record = logger.makeRecord(logger.name, level, "", 0, _LINE, values, None)
+            record.created = happened_s
+            record.msecs = happened_s % 1 * 1000
+            logger.handle(record)
+
+    def _note(self, level: int, values: tuple[object, ...]) -> None:
+        if not self._batch:
+            asyncio.get_running_loop().call_later(_BATCH_S, self.flush)
+        self._batch.append((time.time(), level, values))
