@@ -123,6 +123,8 @@ def _serve(settings: Settings) -> int:
     logging.basicConfig(
         level=settings.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # Looked up for every line otherwise, and not in the format.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     try:
         serve(settings)
     except (PhrasebookError, WeightsError) as error:

@@ -11,7 +11,7 @@ import pydantic
 import yaml
 from pydantic import TypeAdapter
 
-from proxy.settings import ENVIRONMENT_PREFIX, Option, Settings, options
+from proxy.settings import ENVIRONMENT_PREFIX, SECRETS, Option, Settings, options
 
 CONFIG_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
 DEFAULT_FILE = Path("kokoro-edge.yaml")
@@ -126,9 +126,9 @@ def _checked(values: Mapping[str, object], origins: Mapping[str, str]) -> Settin
     except pydantic.ValidationError as invalid:
         error = invalid.errors()[0]
         key = ".".join(str(part) for part in error["loc"][:2])
+        shown = "wrong" if key in SECRETS else repr(values.get(key, error["input"]))
         raise SettingsError(
-            f"{origins.get(key, 'settings')}: {key} is {values.get(key, error['input'])!r}: "
-            f"{error['msg']}"
+            f"{origins.get(key, 'settings')}: {key} is {shown}: {error['msg']}"
         ) from None
 
 

@@ -20,6 +20,9 @@ from synth.weights import default_cache_dir
 
 ENVIRONMENT_PREFIX = "KOKORO_EDGE_"
 
+SECRETS = ("server.admin_key",)
+"""Never shown, not even where they are wrong."""
+
 _SHORT_FLAGS = {"server.host": "--host", "server.port": "--port"}
 
 _CONFIG = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)

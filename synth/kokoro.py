@@ -18,6 +18,7 @@ from kokoro import KModel, KPipeline
 from torch.nn.utils import remove_weight_norm
 
 from synth.audio.check import Samples, check_length, check_signal, to_pcm
+from synth.audio.level import level
 from synth.audio.trim import trim
 from synth.engine import SAMPLE_RATE_HZ, Clip, EngineError, Segment, Word
 from synth.text.phonemes import Phonemizer, Utterance
@@ -84,7 +85,7 @@ class Kokoro:
         duration_s = len(trimmed.samples) / SAMPLE_RATE_HZ
         check_length(duration_s, utterance.phonemes, segment.speed)
         words = _words(utterance, output.pred_dur, trimmed.start_s, duration_s)
-        return Clip(to_pcm(trimmed.samples), words)
+        return Clip(to_pcm(level(trimmed.samples)), words)
 
     def _load_pack(self, blend: Blend) -> torch.Tensor:
         """The blend's style vectors, one for each number of phonemes: shape (510, 1, 256)."""

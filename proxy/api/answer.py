@@ -27,6 +27,11 @@ def miss(id: str, why: str = "miss") -> str:
     return f'kokoro-edge; fwd={why}; key="{id}"'
 
 
+def hit(id: str, where: str) -> str:
+    """`Cache-Status` of what a tier had."""
+    return f'kokoro-edge; hit; detail={where}; key="{id}"'
+
+
 def location_of(id: str, format: str) -> str:
     """Where the bytes of a reply are found again."""
     return f"{CLIPS_PATH}/{id}.{format}"
@@ -107,7 +112,7 @@ async def send_stream(
 
 def _cache_status(id: str, reply: Reply, why: str) -> str:
     if reply.outcome is Outcome.HIT:
-        return f'kokoro-edge; hit; detail={reply.where or "clips"}; key="{id}"'
+        return hit(id, reply.where or "clips")
     stored = "; stored" if reply.stored else ""
     collapsed = "; collapsed" if reply.outcome is Outcome.COLLAPSED else ""
     return f'kokoro-edge; fwd={why}{stored}{collapsed}; key="{id}"'

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 
 from aiohttp import web
 from moka_py import Moka
 from multidict import CIMultiDict
 
-from proxy.api.answer import location_of, miss, reply_headers, send_stream, send_whole
+from proxy.api.answer import hit, location_of, miss, reply_headers, send_stream, send_whole
 from proxy.api.conditional import check_preconditions, terms_of
 from proxy.api.errors import BadRequest
 from proxy.api.middleware import CACHE_STATUS, REQUEST_ID
 from proxy.api.schema import parse
+from proxy.cache.entry import Entry
 from proxy.speech.plan import Plan, Planner
 from proxy.speech.speaker import Reply, Speaker
 from proxy.speech.terms import Terms
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED_PLANS = 2048
+_REMEMBERED = 2048
 _REMEMBERED_BODY_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a body asks for, and what a hit in memory tells of it every time."""
+
+    plan: Plan
+    hit_headers: CIMultiDict[str]
 
 
 class SpeechApi:
@@ -30,7 +40,7 @@ class SpeechApi:
     def __init__(self, planner: Planner, speaker: Speaker) -> None:
         self._planner = planner
         self._speaker = speaker
-        self._plans: Moka[bytes, Plan] = Moka(_REMEMBERED_PLANS, policy="lru")
+        self._remembered: Moka[bytes, _Asked] = Moka(_REMEMBERED, policy="lru")
         self._planned_for = planner.weights
 
     def add_routes(self, app: web.Application) -> None:
@@ -39,8 +49,14 @@ class SpeechApi:
     async def speak(self, request: web.Request) -> web.StreamResponse:
         began_s = time.perf_counter()
         terms = terms_of(request.headers.getall("Cache-Control", ()))
-        plan = self._plan(await _body(request), remember=terms.store)
-        logger.debug("request %s says %r", request[REQUEST_ID], plan.text)
+        asked = self._read(await _body(request), remember=terms.store)
+        plan = asked.plan
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("request %s says %r", request[REQUEST_ID], plan.text)
+        looked_s = time.perf_counter()
+        entry = self._speaker.recall(plan, terms)
+        if entry is not None:
+            return await _send_hit(request, entry, asked, began_s, looked_s)
         # Where cached audio would not do, that is why the engine is asked.
         why = "miss" if terms.max_age_s is None else "request"
         request[CACHE_STATUS] = miss(plan.key.id, why)
@@ -54,22 +70,23 @@ class SpeechApi:
             check_preconditions(request, entry.etag)
             return await send_whole(request, entry.payload, headers)
 
-    def _plan(self, body: bytes, remember: bool) -> Plan:
+    def _read(self, body: bytes, remember: bool) -> _Asked:
         """What this body asks for.
 
         Reading and planning it takes longer than all else that is done for a reply in memory, and
-        what is said again is asked for in the same bytes; so plans are remembered, but not of what
-        is to leave no trace.
+        what is said again is asked for in the same bytes; so that is remembered, but not of what is
+        to leave no trace.
         """
         if self._planned_for is not self._planner.weights:
-            self._plans.clear()
+            self._remembered.clear()
             self._planned_for = self._planner.weights
-        plan = self._plans.get(body)
-        if plan is None:
+        asked = self._remembered.get(body)
+        if asked is None:
             plan = self._planner.plan(parse(body).wanted())
+            asked = _Asked(plan, _hit_headers(plan))
             if remember and not plan.private and len(body) <= _REMEMBERED_BODY_BYTES:
-                self._plans.set(body, plan)
-        return plan
+                self._remembered.set(body, asked)
+        return asked
 
 
 async def _body(request: web.Request) -> bytes:
@@ -77,6 +94,36 @@ async def _body(request: web.Request) -> bytes:
         return await request.read()
     except web.RequestPayloadError:
         raise BadRequest("The body is not encoded as its headers say.") from None
+
+
+def _hit_headers(plan: Plan) -> CIMultiDict[str]:
+    return CIMultiDict(
+        {
+            "Content-Type": plan.format.content_type,
+            "Cache-Status": hit(plan.key.id, "memory"),
+            "Content-Location": location_of(plan.key.id, plan.format.name),
+            "X-Generation-Time": "0.0",
+            "X-Encode-Time": "0.0",
+            "X-Voice": plan.voice,
+        }
+    )
+
+
+async def _send_hit(
+    request: web.Request, entry: Entry, asked: _Asked, began_s: float, looked_s: float
+) -> web.StreamResponse:
+    """The way of most requests, and so the shortest."""
+    found_s = time.perf_counter()
+    headers = asked.hit_headers.copy()
+    headers["ETag"] = entry.etag
+    headers["Age"] = str(int(entry.age_s()))
+    headers["Server-Timing"] = f"mem;dur={(found_s - looked_s) * 1000:.3f}"
+    headers["X-Total-Time"] = f"{(found_s - began_s) * 1000:.1f}"
+    headers["X-Request-Id"] = request[REQUEST_ID]
+    if "If-None-Match" in request.headers or "If-Match" in request.headers:
+        request[CACHE_STATUS] = headers["Cache-Status"]
+        check_preconditions(request, entry.etag)
+    return await send_whole(request, entry.payload, headers)
 
 
 def _add_headers(

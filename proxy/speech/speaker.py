@@ -135,6 +135,11 @@ class Speaker:
         """By the key's id, which is what replies are addressed by."""
         self._producers: dict[asyncio.Task[None], Flight] = {}
 
+    def recall(self, plan: Plan, terms: Terms = LIVE) -> Entry | None:
+        """The reply, where memory has it and it will do. Never waits."""
+        entry = self._cache.get_at_once(plan.key)
+        return entry if entry is not None and terms.take(entry) else None
+
     @contextmanager
     def listen(self, plan: Plan, terms: Terms = LIVE) -> Iterator[Reply]:
         """Ask for a reply, for as long as the block lasts.
@@ -143,9 +148,9 @@ class Speaker:
         starts; nothing is awaited in between, so it is started once.
         """
         began_s = time.perf_counter()
-        entry = self._cache.get_at_once(plan.key)
+        entry = self.recall(plan, terms)
         timings = Timings(mem_ms=(time.perf_counter() - began_s) * 1000)
-        if entry is not None and terms.take(entry):
+        if entry is not None:
             yield Reply(entry, Outcome.HIT, timings)
             return
         flight = None if terms.alone else self._flights.get(plan.key.id)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
+import pydantic
 import pytest
 
 from proxy.layers import SettingsError, load
@@ -69,10 +71,19 @@ def test_nothing_set_is_the_defaults() -> None:
     assert load({}, {"HOME": "/root", "PATH": "/bin"}) == Settings()
 
 
+EXAMPLES: dict[str, tuple[str, object]] = {
+    "server.admin_key": ("correct horse", pydantic.SecretStr("correct horse")),
+    "cache.ttl_s": ("60", 60.0),
+    "cache.never_store": ("emails", ("emails",)),
+    "cache.never_store_patterns": (r"ref-\d+", (re.compile(r"ref-\d+"),)),
+    "phrasebook.directory": ("/somewhere", Path("/somewhere")),
+}
+"""Of settings whose default cannot be written down: how to set one, and what that is."""
+
+
 def test_every_setting_can_be_set_in_every_layer() -> None:
     for option in options():
-        default = option.default
-        value = str(default) if default is not None else "/somewhere"
+        value, meant = EXAMPLES.get(option.key, (str(option.default), option.default))
         group, name = option.key.split(".")
         for settings in (
             load({option.key: value}, {}),
@@ -80,7 +91,44 @@ def test_every_setting_can_be_set_in_every_layer() -> None:
             load({}, {}, file(f"{group}: {{{name}: {value}}}", "other.yaml")),
         ):
             found = getattr(getattr(settings, group), name)
-            assert found == (default if default is not None else Path("/somewhere")), option.key
+            assert found == meant, option.key
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meant"),
+    [
+        ("cache.never_store", "emails, card_numbers ,", ("emails", "card_numbers")),
+        ("cache.never_store", "", ()),
+        ("cache.never_store_patterns", "a{1,2}", (re.compile("a{1,2}"),)),
+        ("cache.never_store_patterns", "['a,b', c]", (re.compile("a,b"), re.compile("c"))),
+    ],
+)
+def test_lists_can_be_given_in_one_line(key: str, value: str, meant: tuple[object, ...]) -> None:
+    assert getattr(load({key: value}, {}).cache, key.partition(".")[2]) == meant
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("cache.never_store", "email", "emails"),
+        ("cache.never_store_patterns", "a(", "regular expression"),
+        ("cache.never_store_patterns", "['a", "quotes"),
+        ("cache.ttl_s", "0", "greater than 0"),
+        ("cache.disk_admission", "third", "'first' or 'second'"),
+        ("engine.after_hangup", "go on", "finish_segment"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_would_be_right(key: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load({key: value}, {})
+
+
+def test_a_wrong_secret_is_not_told() -> None:
+    with pytest.raises(SettingsError, match="at least 8") as wrong:
+        load({}, {"KOKORO_EDGE_SERVER_ADMIN_KEY": "hunter2"})
+    assert "hunter2" not in str(wrong.value)
+    settings = load({}, {"KOKORO_EDGE_SERVER_ADMIN_KEY": "correct horse"})
+    assert "horse" not in repr(settings)
 
 
 def test_every_setting_says_what_it_is_for() -> None:
