@@ -54,6 +54,13 @@ def test_every_page_has_a_title_and_something_to_say(page: Path) -> None:
 def test_every_link_of_the_readme_into_the_repository_leads_somewhere() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = [part.split(")")[0] for part in readme.split("](")[1:]]
-    inside = [target for target in targets if not target.startswith(("http", "/"))]
+    headings = {
+        line.lstrip("# ").lower().replace(" ", "-")
+        for line in readme.splitlines()
+        if line.startswith("#")
+    }
+    anchors = [target.removeprefix("#") for target in targets if target.startswith("#")]
+    assert set(anchors) <= headings
+    inside = [target for target in targets if not target.startswith(("http", "/", "#"))]
     assert inside
     assert [target for target in inside if not (ROOT / target).exists()] == []

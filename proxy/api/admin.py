@@ -17,7 +17,14 @@ from proxy import __version__
 from proxy.api.access import Access
 from proxy.api.admin_schema import Filters, PurgeRequest, VerifyRequest, read_body, read_query
 from proxy.api.errors import CacheUnavailable, response_to, unforeseen
-from proxy.api.middleware import ABORTED, ERROR_CODE, REQUEST_ID, Handler
+from proxy.api.middleware import (
+    ABORTED,
+    ERROR_CODE,
+    NOT_ASKED,
+    REQUEST_ID,
+    Handler,
+    total_timing,
+)
 from proxy.cache import upkeep
 from proxy.cache.archive import Keeping, export_entries, import_entries
 from proxy.cache.disk import DiskTier
@@ -87,6 +94,8 @@ class AdminApi:
             headers={
                 "Content-Type": "application/x-tar",
                 "Content-Disposition": 'attachment; filename="kokoro-edge-cache.tar"',
+                "Cache-Status": NOT_ASKED,
+                "Server-Timing": total_timing(request),
                 "X-Request-Id": request[REQUEST_ID],
             }
         )
@@ -163,6 +172,7 @@ class AdminApi:
     async def _purged(self, steps: Iterator[list[Step]]) -> AsyncIterator[list[Step]]:
         """Memory must not serve what was deleted from disk, nor write it there again."""
         self.cache.forget()
+        await self.disk.flush()
         try:
             async for told in self._steps(steps):
                 if any(isinstance(step, Purged) for step in told):
@@ -179,6 +189,8 @@ class AdminApi:
         response = web.StreamResponse(
             headers={
                 "Content-Type": "application/x-ndjson",
+                "Cache-Status": NOT_ASKED,
+                "Server-Timing": total_timing(request),
                 "X-Request-Id": request[REQUEST_ID],
             }
         )

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+BEGAN_S = web.RequestKey("began_s", float)
+"""When the request came, by `time.perf_counter`."""
+
 REQUEST_ID = web.RequestKey("request_id", str)
 
 ABORTED = web.RequestKey("aborted", bool)
@@ -31,7 +34,7 @@ CACHE_STATUS = web.RequestKey("cache_status", str)
 ERROR_CODE = web.RequestKey("error_code", str)
 """The `code` of the error that was told to the client."""
 
-_NOT_ASKED = "kokoro-edge; fwd=bypass"
+NOT_ASKED = "kokoro-edge; fwd=bypass"
 """`Cache-Status` of what the cache has nothing to do with."""
 
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -48,7 +51,7 @@ def around(log: RequestLog) -> Middleware:
         if given is None or not _SANE_ID.fullmatch(given):
             given = secrets.token_hex(16)
         request[REQUEST_ID] = given
-        began_s = time.perf_counter()
+        began_s = request[BEGAN_S] = time.perf_counter()
         try:
             response = await handler(request)
         except asyncio.CancelledError:
@@ -57,7 +60,7 @@ def around(log: RequestLog) -> Middleware:
         except Exception as error:
             response = _told(request, error)
         if not response.prepared:
-            _complete(request, response, began_s)
+            _complete(request, response)
         aborted = request.get(ABORTED, False)
         log.answered(
             *(request.method, request.rel_url.raw_path, response.status, aborted),
@@ -78,11 +81,17 @@ def _told(request: web.Request, error: Exception) -> web.Response:
     return response
 
 
-def _complete(request: web.Request, response: web.StreamResponse, began_s: float) -> None:
-    """Add what every answer has and this one lacks."""
+def total_timing(request: web.Request) -> str:
+    """`Server-Timing` of what is not cached audio."""
+    return f"total;dur={(time.perf_counter() - request[BEGAN_S]) * 1000:.2f}"
+
+
+def _complete(request: web.Request, response: web.StreamResponse) -> None:
+    """Add what every answer has and this one lacks. One that is streamed was sent before: whoever
+    streams sees to its headers."""
     headers = response.headers
     headers["X-Request-Id"] = request[REQUEST_ID]
     if "Cache-Status" not in headers:
-        headers["Cache-Status"] = request.get(CACHE_STATUS, _NOT_ASKED)
+        headers["Cache-Status"] = request.get(CACHE_STATUS, NOT_ASKED)
     if "Server-Timing" not in headers:
-        headers["Server-Timing"] = f"total;dur={(time.perf_counter() - began_s) * 1000:.2f}"
+        headers["Server-Timing"] = total_timing(request)

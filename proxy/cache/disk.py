@@ -10,12 +10,13 @@ import asyncio
 import errno
 import logging
 import sqlite3
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import TypeVar
 
 from proxy.cache.counts import Counts
@@ -33,11 +34,20 @@ _UPKEEP_EVERY_S = 20.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    """An entry that is to be written."""
+
+    entry: Entry
+    pinned: bool
+
+
 class DiskTier:
     """Entries by id, in a directory that this process owns.
 
-    One thread does everything, one operation after the other. A fault of the storage is a miss, or
-    an entry not kept, never an error of the request; and nobody waits long for a slow one.
+    One thread does everything, one operation after the other; writes go one at a time, so that who
+    wants to read waits for one of them at most. A fault of the storage is a miss, or an entry not
+    kept, never an error of the request; and nobody waits long for a slow one.
     """
 
     def __init__(
@@ -49,8 +59,9 @@ class DiskTier:
         self.owner = Ownership(directory)
         self._directory = directory
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk-tier")
-        self._writes = BoundedSemaphore(_MAX_PENDING_WRITES)
-        self._upkeep: asyncio.Task[None] | None = None
+        self._pending: OrderedDict[str, _Pending] = OrderedDict()
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def stores(self) -> tuple[Store, Store]:
@@ -66,18 +77,22 @@ class DiskTier:
             OSError: the directory cannot be made or written to.
         """
         await self.run(self._open)
-        self._upkeep = asyncio.create_task(self._keep_up())
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._keep_up())]
 
     async def close(self) -> None:
         """Write what is to be written still, and close."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.gather(self._upkeep, return_exceptions=True)
+        if self._tasks:
+            await self.flush()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.run(self._close)
         self._thread.shutdown(wait=False)  # It has nothing left to do, and joining it would block.
 
     async def get(self, id: str) -> Entry | None:
         """What is stored under `id`; None also where it is damaged, or the disk does not answer."""
+        if (pending := self._pending.get(id)) is not None:
+            return pending.entry
         try:
             async with asyncio.timeout(_READ_DEADLINE_S):
                 return await self.run(lambda: self._get(id))
@@ -91,15 +106,25 @@ class DiskTier:
 
         What is pinned already stays so.
         """
-        if not self._writes.acquire(blocking=False):
+        if len(self._pending) >= _MAX_PENDING_WRITES:
             self.counts.dropped += 1
             logger.error("the disk is too slow to keep the cache entry %s…", entry.key.id[:12])
             return
-        written = self._thread.submit(self._put, entry, pinned)
-        written.add_done_callback(lambda _: self._writes.release())
+        before = self._pending.get(entry.key.id)
+        pinned |= before is not None and before.pinned
+        self._pending[entry.key.id] = _Pending(entry, pinned)
+        self._wake()
+
+    async def flush(self) -> None:
+        """Wait until all that was put is written, or was found impossible to write."""
+        while self._pending:
+            await self._changed.wait()
 
     async def pin(self, id: str) -> bool:
         """Make sure that an entry which is on disk is pinned. Whether there is one."""
+        if (pending := self._pending.get(id)) is not None:
+            self._pending[id] = replace(pending, pinned=True)
+            return True
         return await self.run(lambda: self._pin(id))
 
     def touch(self, ids: Iterable[str]) -> None:
@@ -132,6 +157,22 @@ class DiskTier:
         done = object()
         while (step := await self.run(lambda: next(steps, done))) is not done:
             yield step  # type: ignore[misc]
+
+    async def _write(self) -> None:
+        while True:
+            while self._pending:
+                id, pending = next(iter(self._pending.items()))
+                await self.run(partial(self._put, pending.entry, pending.pinned))
+                # Not where something else is to be written there by now.
+                if self._pending[id] is pending:
+                    del self._pending[id]
+                self._wake()
+            await self._changed.wait()
+
+    def _wake(self) -> None:
+        """Let whoever waits for a change of what is pending look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _keep_up(self) -> None:
         with suppress(*STORAGE_FAULTS):

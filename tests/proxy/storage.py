@@ -121,9 +121,9 @@ class Audio:
 
 
 async def write(tier: DiskTier, entry: Entry, where: Tier = "traffic") -> None:
-    """Put, and wait until it is written: the tier does one thing after the other."""
+    """Put, and wait until it is written."""
     tier.put(entry, pinned=where == "pinned")
-    await tier.run(lambda: None)
+    await tier.flush()
 
 
 async def fill(

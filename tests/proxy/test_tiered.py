@@ -19,6 +19,8 @@ from proxy.cache.tiered import Admission, Found, TieredCache
 from tests.proxy.entries import entry_of
 from tests.proxy.storage import LARGE, MIB, SMALL, Audio, both_sizes, fill, write
 
+DAY_S = 86_400.0
+
 
 @dataclass
 class Clock:
@@ -45,9 +47,10 @@ class Tiers:
 
     async def written(self) -> None:
         """Wait until all that was put is on disk."""
-        await self.disk.run(lambda: None)
+        await self.disk.flush()
 
     async def is_on_disk(self, entry: Entry) -> bool:
+        await self.written()
         return await self.disk.get(entry.key.id) is not None
 
 
@@ -165,18 +168,18 @@ async def put_and_pin(tiers: Tiers, entry: Entry) -> None:
 
 
 async def test_an_entry_is_served_for_as_long_as_it_is_told(place: Place) -> None:
-    async with place.opened(ttl_s=60) as tiers:
+    async with place.opened(ttl_s=DAY_S) as tiers:
         tiers.cache.put(SMALL)
-        until = replace(SMALL, expires_at_s=SMALL.stored_at_s + 60)
+        until = replace(SMALL, expires_at_s=SMALL.stored_at_s + DAY_S)
         assert tiers.cache.get_at_once(SMALL.key) == until
         assert await tiers.disk.get(SMALL.key.id) == until
-        old = replace(LARGE, stored_at_s=time.time() - 61)
+        old = replace(LARGE, stored_at_s=time.time() - DAY_S - 1)
         tiers.cache.put(old)
         assert await tiers.cache.get(LARGE.key) is None
 
 
 async def test_what_is_pinned_has_no_end(place: Place) -> None:
-    async with place.opened(ttl_s=60) as tiers:
+    async with place.opened(ttl_s=DAY_S) as tiers:
         await put_and_pin(tiers, SMALL)
         assert await tiers.disk.get(SMALL.key.id) == SMALL
 
@@ -184,7 +187,7 @@ async def test_what_is_pinned_has_no_end(place: Place) -> None:
 async def test_what_is_put_again_without_being_pinned_still_has_no_end_on_disk(
     place: Place,
 ) -> None:
-    async with place.opened(ttl_s=60) as tiers:
+    async with place.opened(ttl_s=DAY_S) as tiers:
         await put_and_pin(tiers, SMALL)
         tiers.cache.put(SMALL)
         await tiers.written()
@@ -297,7 +300,7 @@ async def test_whoever_asked_before_it_was_forgotten_counts_no_more(place: Place
 
 
 async def test_what_was_made_for_traffic_can_be_pinned(place: Place) -> None:
-    async with place.opened(ttl_s=60) as tiers:
+    async with place.opened(ttl_s=DAY_S) as tiers:
         tiers.cache.put(SMALL)
         await tiers.cache.pin(SMALL.key)
         await tiers.written()
