@@ -70,7 +70,11 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     )
     counts = Counts()
     disk = DiskTier(
-        directory / "audio", settings.cache.disk_bytes, settings.cache.pinned_bytes, counts
+        directory / "audio",
+        settings.cache.disk_bytes,
+        settings.cache.pinned_bytes,
+        counts,
+        settings.cache.ttl_s,
     )
     memory = MemoryTier(settings.cache.memory_bytes, settings.cache.memory_policy)
     cache = TieredCache(
@@ -109,6 +113,11 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
         log.flush()
 
     app = web.Application(middlewares=[around(log)], client_max_size=settings.server.max_body_bytes)
+
+    async def stopping(app: web.Application) -> None:
+        log.stopping = True
+
+    app.on_shutdown.append(stopping)
     app[POOL] = pool
     app[DISK] = disk
     app.cleanup_ctx.append(lifetimes)

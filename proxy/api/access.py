@@ -20,17 +20,23 @@ class Access:
     def __init__(self, admin_key: str | None, host: str) -> None:
         """`host` is where the server listens."""
         self._key = None if admin_key is None else admin_key.encode()
+        self._host = host
         self._listens_here = is_loopback(host)
 
     def check(self, request: web.Request) -> None:
         """Raises KeyNeeded, AdministrationOff: not this one."""
         if self._key is not None:
             self._check_key(request, self._key)
-        elif not (self._listens_here and _is_from_here(request)):
+        elif (why := self._refusal(request)) is not None:
             raise AdministrationOff(
-                "Without a key, administration is for this machine alone, by a loopback address. "
-                "Set server.admin_key, and send it as 'Authorization: Bearer KEY'."
+                f"{why}, so administration needs a key: set server.admin_key for the server, and "
+                "for `kokoro-edge cache`; over HTTP send it as 'Authorization: Bearer KEY'."
             )
+
+    def _refusal(self, request: web.Request) -> str | None:
+        if not self._listens_here:
+            return f"This server listens on {self._host}, and not on a loopback address alone"
+        return _comes_from_elsewhere(request)
 
     def _check_key(self, request: web.Request, key: bytes) -> None:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -52,17 +58,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is_from_here(request: web.Request) -> bool:
-    """Whether it is asked by somebody on this machine, and not by a page of the web in their
-    browser: that one says where it is from, or has bent a name of its own to this address."""
+def _comes_from_elsewhere(request: web.Request) -> str | None:
+    """Why it is not asked by somebody on this machine, or by a page of the web in their browser:
+    that one says where it is from, or has bent a name of its own to this address. None: it is."""
     host = request.headers.get("Host", "")
     try:
         named = urlsplit(f"//{host}").hostname or ""
         origin = urlsplit(request.headers.get("Origin", f"//{host}")).netloc
     except ValueError:
-        return False
-    return (
-        is_loopback(named)
-        and origin.lower() == host.lower()
-        and not any(name in request.headers for name in _FORWARDED)
-    )
+        named = origin = ""
+    if not is_loopback(named):
+        return "The request is for another host name than this machine's own"
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if origin.lower() != host.lower() or site not in ("none", "same-origin"):
+        return "The request comes from a page of another origin"
+    if forwarded := [name for name in _FORWARDED if name in request.headers]:
+        return f"The request came through a proxy ({forwarded[0]})"
+    return None

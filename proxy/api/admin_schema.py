@@ -51,6 +51,7 @@ class PurgeRequest(BaseModel):
 
     all: Literal[True] | None = None
     voice: _Voice | None = None
+    tier: Tier | None = None
     older_than_s: _Age | None = None
     text: _Text | None = None
 
@@ -58,7 +59,7 @@ class PurgeRequest(BaseModel):
     def _says_what(self) -> Self:
         given = self.model_dump(exclude_none=True)
         if not given:
-            raise ValueError("say what to purge: 'all', 'voice', 'older_than_s' or 'text'")
+            raise ValueError("say what to purge: 'all', 'voice', 'tier', 'older_than_s' or 'text'")
         if self.all and len(given) > 1:
             raise ValueError("'all' takes no other field beside it")
         return self

@@ -22,9 +22,9 @@ _WRITE_BYTES = 64 * 1024
 much is held for a client that reads slowly, and not the whole."""
 
 
-def miss(id: str, why: str = "miss") -> str:
+def miss(id: str) -> str:
     """`Cache-Status` (RFC 9211) of what the engine is asked for, before more is known."""
-    return f'kokoro-edge; fwd={why}; key="{id}"'
+    return f'kokoro-edge; fwd=miss; key="{id}"'
 
 
 def hit(id: str, where: str) -> str:
@@ -37,9 +37,9 @@ def location_of(id: str, format: str) -> str:
     return f"{CLIPS_PATH}/{id}.{format}"
 
 
-def reply_headers(request: web.Request, id: str, reply: Reply, why: str) -> CIMultiDict[str]:
+def reply_headers(request: web.Request, id: str, reply: Reply) -> CIMultiDict[str]:
     """What is told of a reply, however it was asked for."""
-    request[CACHE_STATUS] = _cache_status(id, reply, why)
+    request[CACHE_STATUS] = _cache_status(id, reply)
     headers = CIMultiDict(
         {
             "Content-Type": FORMATS[reply.format].content_type,
@@ -110,9 +110,11 @@ async def send_stream(
     return response
 
 
-def _cache_status(id: str, reply: Reply, why: str) -> str:
+def _cache_status(id: str, reply: Reply) -> str:
     if reply.outcome is Outcome.HIT:
         return hit(id, reply.where or "clips")
+    # What the request would not take is the reason, or that there was nothing.
+    why = "request" if reply.passed_over else "miss"
     stored = "; stored" if reply.stored else ""
     collapsed = "; collapsed" if reply.outcome is Outcome.COLLAPSED else ""
     return f'kokoro-edge; fwd={why}{stored}{collapsed}; key="{id}"'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from aiohttp import web
 from multidict import CIMultiDict
 
@@ -18,7 +20,7 @@ from proxy.cache.entry import Entry
 from proxy.speech.speaker import Speaker
 
 _FOR_EVER = "public, max-age=31536000, immutable"
-"""RFC 8246. An id stands for the same bytes, or for none."""
+"""RFC 8246. An id stands for the same audio, or for none."""
 
 _NOT_AGAIN = "no-store"
 """While it is being made its bytes are a stream's, whose header does not tell the length."""
@@ -40,20 +42,27 @@ class ClipsApi:
         async with self._speaker.listen_to(id) as reply:
             if reply is None or reply.format != ext:
                 raise NoSuchClip(
-                    "There is no such clip. It may have been evicted: ask for it again at "
-                    "POST /v1/audio/speech."
+                    "There is no such reply. It may have been evicted: ask for it again at "
+                    "POST /v1/audio/speech. Single sentences have no address."
                 )
             await reply.begin()
             if "Range" in request.headers:
                 await reply.finish()  # Where the end is is known then.
-            headers = reply_headers(request, id, reply, "miss")
+            headers = reply_headers(request, id, reply)
             entry = reply.entry
             if entry is None:
                 headers["Cache-Control"] = _NOT_AGAIN
                 return await send_stream(request, reply, headers)
-            headers["Cache-Control"] = _FOR_EVER
+            headers["Cache-Control"] = _until(entry)
             headers["Accept-Ranges"] = "bytes"
             return await _send(request, entry, headers)
+
+
+def _until(entry: Entry) -> str:
+    """Nobody else is to keep it for longer than it is kept here."""
+    if entry.expires_at_s is None:
+        return _FOR_EVER
+    return f"public, max-age={max(0, int(entry.expires_at_s - time.time()))}"
 
 
 async def _send(

@@ -57,6 +57,10 @@ def around(log: RequestLog) -> Middleware:
         except asyncio.CancelledError:
             log.gone(request.method, request.rel_url.raw_path, began_s, given)
             raise
+        except ConnectionError:
+            # While it was being sent: a caller who talks into a reply ends it so.
+            log.gone(request.method, request.rel_url.raw_path, began_s, given)
+            raise
         except Exception as error:
             response = _told(request, error)
         if not response.prepared:

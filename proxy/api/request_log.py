@@ -23,11 +23,13 @@ class RequestLog:
     """Method, path, status, what became of it, milliseconds, id. Neither the text nor the query
     string is in it.
 
-    What became of it: `ok`, answered, be it with an error; `gone`, the client left before the end;
-    `aborted`, the reply was broken off.
+    What became of it: `ok`, answered; `refused`, answered with an error; `gone`, the client left
+    before the end; `aborted`, the server broke it off.
     """
 
     def __init__(self) -> None:
+        self.stopping = False
+        """Set when the server stops, and breaks off what is not done in time."""
         self._batch: list[tuple[float, int, tuple[object, ...]]] = []
 
     def answered(
@@ -48,14 +50,17 @@ class RequestLog:
             return
         took_ms = (time.perf_counter() - began_s) * 1000
         error = f" error={error_code}" if error_code else ""
-        outcome = "aborted" if aborted else "ok"
+        outcome = "aborted" if aborted else "refused" if error_code else "ok"
         self._note(level, (method, path, status, outcome, error, took_ms, id))
         if status != 200 or aborted:
             self.flush()
 
     def gone(self, method: str, path: str, began_s: float, id: str) -> None:
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        outcome = "aborted" if self.stopping else "gone"
         took_ms = (time.perf_counter() - began_s) * 1000
-        self._note(logging.INFO, (method, path, "-", "gone", "", took_ms, id))
+        self._note(logging.INFO, (method, path, "-", outcome, "", took_ms, id))
         self.flush()
 
     def flush(self) -> None:

@@ -57,12 +57,10 @@ class SpeechApi:
         entry = self._speaker.recall(plan, terms)
         if entry is not None:
             return await _send_hit(request, entry, asked, began_s, looked_s)
-        # Where cached audio would not do, that is why the engine is asked.
-        why = "miss" if terms.max_age_s is None else "request"
-        request[CACHE_STATUS] = miss(plan.key.id, why)
+        request[CACHE_STATUS] = miss(plan.key.id)
         with self._speaker.listen(plan, terms) as reply:
             await reply.begin()
-            headers = reply_headers(request, plan.key.id, reply, why)
+            headers = reply_headers(request, plan.key.id, reply)
             _add_headers(headers, plan, terms, reply, began_s)
             entry = reply.entry
             if entry is None:

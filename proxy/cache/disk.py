@@ -11,7 +11,7 @@ import errno
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,8 +30,13 @@ T = TypeVar("T")
 
 _READ_DEADLINE_S = 1.0
 _MAX_PENDING_WRITES = 256
+_MAX_PENDING_BYTES = 256 * 1024**2
 _UPKEEP_EVERY_S = 20.0
+_CLOSE_DEADLINE_S = 10.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_FAULTS = (*STORAGE_FAULTS, ValueError, TypeError)
+"""The last two are diskcache's own, where its settings in the database are damaged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,15 +56,23 @@ class DiskTier:
     """
 
     def __init__(
-        self, directory: Path, traffic_bytes: int, pinned_bytes: int, counts: Counts
+        self,
+        directory: Path,
+        traffic_bytes: int,
+        pinned_bytes: int,
+        counts: Counts,
+        ttl_s: float | None = None,
     ) -> None:
+        """`ttl_s`: how long what traffic left is kept at most; None: while there is room."""
         self.pinned = Store("pinned", directory / "pinned", pinned_bytes)
         self.traffic = Store("traffic", directory / "traffic", traffic_bytes)
         self.counts = counts
+        self._ttl_s = ttl_s
         self.owner = Ownership(directory)
         self._directory = directory
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk-tier")
         self._pending: OrderedDict[str, _Pending] = OrderedDict()
+        self._pending_bytes = 0
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -81,8 +94,11 @@ class DiskTier:
 
     async def close(self) -> None:
         """Write what is to be written still, and close."""
-        if self._tasks:
-            await self.flush()
+        try:
+            async with asyncio.timeout(_CLOSE_DEADLINE_S):
+                await self.flush()
+        except TimeoutError:
+            logger.error("the disk is too slow: %d entries are not kept", len(self._pending))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -106,18 +122,24 @@ class DiskTier:
 
         What is pinned already stays so.
         """
-        if len(self._pending) >= _MAX_PENDING_WRITES:
+        if (
+            len(self._pending) >= _MAX_PENDING_WRITES
+            or self._pending_bytes + entry.size_bytes > _MAX_PENDING_BYTES
+        ):
             self.counts.dropped += 1
             logger.error("the disk is too slow to keep the cache entry %s…", entry.key.id[:12])
             return
         before = self._pending.get(entry.key.id)
-        pinned |= before is not None and before.pinned
+        if before is not None:
+            pinned |= before.pinned
+            self._pending_bytes -= before.entry.size_bytes
         self._pending[entry.key.id] = _Pending(entry, pinned)
+        self._pending_bytes += entry.size_bytes
         self._wake()
 
     async def flush(self) -> None:
         """Wait until all that was put is written, or was found impossible to write."""
-        while self._pending:
+        while self._pending and self._tasks:
             await self._changed.wait()
 
     async def pin(self, id: str) -> bool:
@@ -162,10 +184,17 @@ class DiskTier:
         while True:
             while self._pending:
                 id, pending = next(iter(self._pending.items()))
-                await self.run(partial(self._put, pending.entry, pending.pinned))
+                try:
+                    await self.run(partial(self._put, pending.entry, pending.pinned))
+                except Exception:
+                    # Whatever it was, without this loop nothing would be kept any more.
+                    self.counts.faults += 1
+                    self.counts.dropped += 1
+                    logger.exception("could not keep the cache entry %s…", id[:12])
                 # Not where something else is to be written there by now.
                 if self._pending[id] is pending:
                     del self._pending[id]
+                    self._pending_bytes -= pending.entry.size_bytes
                 self._wake()
             await self._changed.wait()
 
@@ -175,18 +204,22 @@ class DiskTier:
         self._changed = asyncio.Event()
 
     async def _keep_up(self) -> None:
-        with suppress(*STORAGE_FAULTS):
-            await self.sweep()
+        work: Callable[[], Awaitable[None]] = self.sweep
         while True:
+            try:
+                await work()
+            except Exception:
+                self.counts.faults += 1
+                logger.exception("the upkeep of the cache failed; it is tried again")
+            work = self.upkeep
             await asyncio.sleep(_UPKEEP_EVERY_S)
-            await self.upkeep()
 
     def _open(self) -> None:
         self.owner.take()
         for store in self.stores:
             try:
                 store.open()
-            except STORAGE_FAULTS as error:
+            except _FAULTS as error:
                 if not _has_no_room(error):
                     self._close()
                     raise OSError(
@@ -211,13 +244,20 @@ class DiskTier:
                 continue
             try:
                 if (entry := store.get(id)) is not None:
-                    return entry
+                    return self._limited(entry) if store is self.traffic else entry
             except CorruptEntry as problem:
                 self.counts.corrupt += 1
                 logger.error("deleted the damaged cache entry %s…: %s", id[:12], problem)
-            except STORAGE_FAULTS as problem:
+            except _FAULTS as problem:
                 self._fault(store, problem, f"could not read the cache entry {id[:12]}…; a miss")
         return None
+
+    def _limited(self, entry: Entry) -> Entry:
+        """It may have been stored when there was no time to live, or a longer one."""
+        if self._ttl_s is None:
+            return entry
+        until_s = entry.stored_at_s + self._ttl_s
+        return replace(entry, expires_at_s=min(until_s, entry.expires_at_s or until_s))
 
     def _put(self, entry: Entry, pinned: bool) -> None:
         # Asked every time: a directory that somebody deletes takes writes without complaint.
@@ -232,7 +272,7 @@ class DiskTier:
             return
         try:
             store.put(entry)
-        except STORAGE_FAULTS as problem:
+        except _FAULTS as problem:
             self.counts.dropped += 1
             self._fault(store, problem, f"could not keep the cache entry {entry.key.id[:12]}…")
             return
@@ -243,7 +283,7 @@ class DiskTier:
     def _is_pinned(self, id: str) -> bool:
         try:
             return self.pinned.is_open and self.pinned.has(id)
-        except STORAGE_FAULTS as problem:
+        except _FAULTS as problem:
             self._fault(self.pinned, problem, f"could not look for {id[:12]}…")
             return False
 
@@ -256,7 +296,7 @@ class DiskTier:
             logger.error(
                 "cache.pinned_bytes is used up: %s… is kept among traffic", entry.key.id[:12]
             )
-        except STORAGE_FAULTS as problem:
+        except _FAULTS as problem:
             self._fault(self.pinned, problem, "could not see how much room there is to pin")
         return False
 
@@ -264,7 +304,7 @@ class DiskTier:
         try:
             if self.traffic.is_open:
                 self.traffic.delete(id)
-        except STORAGE_FAULTS as problem:
+        except _FAULTS as problem:
             self._fault(self.traffic, problem, f"could not delete what is pinned now, {id[:12]}…")
 
     def _pin(self, id: str) -> bool:
@@ -281,15 +321,17 @@ class DiskTier:
             return
         try:
             self.traffic.touch(ids)
-        except STORAGE_FAULTS as problem:
+        except _FAULTS as problem:
             self._fault(self.traffic, problem, "could not note which entries were used")
 
     def _delete_expired(self) -> int:
         if not self.traffic.is_open:
             return 0
         try:
+            if self._ttl_s is not None and (limited := self.traffic.limit(self._ttl_s)):
+                return limited
             return self.traffic.delete_expired()
-        except STORAGE_FAULTS as problem:
+        except _FAULTS as problem:
             self._fault(self.traffic, problem, "could not delete what has expired")
             return 0
 
@@ -299,7 +341,7 @@ class DiskTier:
         if _is_damaged(problem):
             try:
                 store.set_aside(problem)
-            except STORAGE_FAULTS as error:
+            except _FAULTS as error:
                 logger.error("could not begin an empty cache in %s: %s", store.directory, error)
         else:
             self._mend()
@@ -327,7 +369,7 @@ class DiskTier:
                 store.close()
                 store.open()
                 logger.warning("opened the cache in %s again", store.directory)
-            except STORAGE_FAULTS as error:
+            except _FAULTS as error:
                 store.close()
                 logger.error("cannot open the cache in %s: %s", store.directory, error)
 
@@ -335,6 +377,8 @@ class DiskTier:
 def _is_damaged(problem: Exception) -> bool:
     """Whether it is the database itself, and not what stands in its way. SQLITE_ERROR is a table
     that is gone: our statements have no mistakes of their own."""
+    if isinstance(problem, ValueError | TypeError):
+        return True
     if not isinstance(problem, sqlite3.OperationalError):
         return isinstance(problem, sqlite3.DatabaseError)
     return getattr(problem, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR

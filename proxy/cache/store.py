@@ -233,6 +233,18 @@ class Store:
             for id in ids:
                 self._sql("UPDATE Cache SET store_time = ? WHERE key = ? AND raw = 1", now_s, id)
 
+    def limit(self, ttl_s: float) -> int:
+        """Give an end to some entries that have none. Returns how many; 0: there are no more."""
+        with self._open_cache._transact(False) as (sql, _):
+            # A tag begins with the time at which its entry was stored.
+            changed = sql(
+                "UPDATE Cache SET expire_time = COALESCE("
+                " NULLIF(CAST(CAST(tag AS TEXT) AS REAL), 0.0), store_time, 0.0) + ?"
+                " WHERE rowid IN (SELECT rowid FROM Cache WHERE expire_time IS NULL LIMIT ?)",
+                (ttl_s, _ROWS_A_STEP),
+            )
+            return int(changed.rowcount)
+
     def delete_expired(self) -> int:
         """Delete some entries whose time is over. Returns how many; 0: there are no more."""
         return self._delete("expire_time < ?", time.time())

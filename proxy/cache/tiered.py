@@ -58,6 +58,8 @@ class TieredCache:
         self._used: set[str] = set()
         """What memory served since the disk was last told: else the disk would take what is asked
         for most for what nobody asks for, and evict it."""
+        self.generation = 0
+        """How often entries were deleted on purpose."""
         self._clock = clock
         self._told_s = clock()
 
@@ -91,8 +93,9 @@ class TieredCache:
 
     async def find(self, id: str) -> Entry | None:
         """What disk holds under this id, whatever it was made of; memory has it from now on."""
+        generation = self.generation
         entry = await self._disk.get(id)
-        if entry is None or entry.expired():
+        if entry is None or entry.expired() or self.generation != generation:
             return None
         in_use = self._in_use.get(id)
         if in_use == entry:
@@ -102,29 +105,39 @@ class TieredCache:
         self._note_use(id)
         return entry
 
-    def put(self, entry: Entry) -> bool:
+    def put(self, entry: Entry, generation: int | None = None, admit: bool = False) -> bool:
         """In memory at once, so that whoever asks next finds it; on disk as soon as that can.
+
+        `generation` is that of when the making of it began: where entries were deleted since, it
+        is not kept, since it may be one of those. `admit`: write it to disk whatever the rule.
 
         Returns whether memory has it now: it need not take what nobody has asked for before.
         """
+        if generation is not None and generation != self.generation:
+            return False
         if self._ttl_s is not None:
             entry = replace(entry, expires_at_s=entry.stored_at_s + self._ttl_s)
         self._memory.put(entry)
-        if self._admit(entry.key.id):
+        if admit or self._admit(entry.key.id):
             self._asked_once.pop(entry.key.id, None)
             self._disk.put(entry)
         else:
             self._counts.withheld += 1
         return self._memory.get(entry.key.id) is entry
 
-    async def pin(self, key: Key) -> None:
-        """Keep from eviction what is there."""
-        if not await self._disk.pin(key.id) and (entry := self.peek(key.id)) is not None:
+    async def pin(self, key: Key) -> bool:
+        """Keep from eviction what is there. Returns whether there is anything."""
+        if await self._disk.pin(key.id):
+            return True
+        entry = self.peek(key.id)
+        if entry is not None:
             self._asked_once.pop(key.id, None)
             self._disk.put(entry, pinned=True)
+        return entry is not None
 
     def forget(self) -> None:
-        """Empty memory, and remember nothing of what was asked. For when entries were deleted."""
+        """Empty memory, and keep nothing of what is being made. For when entries are deleted."""
+        self.generation += 1
         self._memory.clear()
         self._asked_once.clear()
         self._used.clear()

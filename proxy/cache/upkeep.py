@@ -77,7 +77,10 @@ def verify(stores: Sequence[Store], repair: bool = False) -> Iterator[list[Step]
 
 
 def purge(stores: Sequence[Store], selection: Selection) -> Iterator[list[Step]]:
-    """Delete every entry that is meant, pinned ones, too. Ends with `Purged`."""
+    """Delete every entry that is meant, pinned ones, too, and databases that were set aside: what
+    is in those nobody can tell. Ends with `Purged`."""
+    for store in stores:
+        yield from ([] for _ in _remove_folder(store.aside))
     done, total = 0, _total(stores)
     count = pinned = size_bytes = 0
     for store in stores:
@@ -95,13 +98,12 @@ def purge(stores: Sequence[Store], selection: Selection) -> Iterator[list[Step]]
 
 
 def purge_all(stores: Sequence[Store]) -> Iterator[list[Step]]:
-    """Delete everything: also rows that are none of ours, files that no row names, and databases
-    that were set aside. Ends with `Purged`."""
+    """Delete everything: also rows that are none of ours, and files that no row names. Ends with
+    `Purged`."""
     for store in stores:
         while store.delete_foreign():
             yield []
         yield from ([] for _ in store.sweep())
-        yield from ([] for _ in _remove_folder(store.aside))
     yield from purge(stores, Selection())
 
 
@@ -172,6 +174,12 @@ def _verify_entry(store: Store, id: str, repair: bool) -> Problem | None:
 
 def _verify_rest(store: Store, repair: bool) -> Iterator[Problem | None]:
     """What is in the directory beside entries."""
+    if store.aside.is_dir():
+        if repair:
+            for _ in _remove_folder(store.aside):
+                yield None
+        what = f"a damaged database was set aside as {store.aside.name}"
+        yield Problem(what, tier=store.tier, repaired=repair)
     if foreign := store.count_foreign():
         while repair and store.delete_foreign():
             yield None

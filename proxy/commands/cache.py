@@ -28,7 +28,7 @@ _COMMANDS: Mapping[str, str] = {
 
 _FILTERS: Mapping[str, tuple[str, ...]] = {
     "ls": ("kind", "voice", "tier", "older_than", "text"),
-    "purge": ("voice", "older_than", "text"),
+    "purge": ("voice", "tier", "older_than", "text"),
     "export": ("kind", "voice", "tier", "older_than", "text"),
 }
 
@@ -178,7 +178,7 @@ def _read_filters(given: argparse.Namespace) -> Filters:
 def _check_purge(filters: Filters, everything: bool) -> None:
     if not filters and not everything:
         raise CommandFailed(
-            "say what to purge: --voice, --older-than, --text, or --all of it", EXIT_USAGE
+            "say what to purge: --voice, --tier, --older-than, --text, or --all of it", EXIT_USAGE
         )
     if filters and everything:
         raise CommandFailed("--all takes no other condition beside it", EXIT_USAGE)

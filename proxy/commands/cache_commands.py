@@ -72,6 +72,8 @@ async def purge(source: Source, filters: Filters) -> int:
     print(
         f"deleted {_count(found.entries, 'entry', 'entries')} ({decimal(found.size_bytes)}){pinned}"
     )
+    if not found.entries and filters.get("text") is not None:
+        print("nothing in the cache says that text; capitals and punctuation count")
     return 0
 
 

@@ -101,8 +101,8 @@ class There:
             )
         if status == 401:
             return CommandFailed(
-                f"the server at {self.url} wants its key: set server.admin_key as it has it, in "
-                "the file or as KOKORO_EDGE_SERVER_ADMIN_KEY"
+                f"the server at {self.url} wants its key, and got another or none: set "
+                "server.admin_key as it has it, in the file or as KOKORO_EDGE_SERVER_ADMIN_KEY"
             )
         return CommandFailed(f"the server at {self.url} refused: {message}")
 

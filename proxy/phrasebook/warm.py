@@ -81,5 +81,6 @@ async def _render(
 async def _listen(plan: Plan, speaker: Speaker) -> Outcome:
     with speaker.listen(plan, _TERMS) as reply:
         await reply.finish()
-    await speaker.pin(plan)
+    if not await speaker.pin(plan):
+        raise EngineError("it was rendered, but neither memory nor disk could keep it")
     return reply.outcome

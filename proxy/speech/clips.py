@@ -16,7 +16,7 @@ from proxy.cache.entry import About, Entry, WordSpan
 from proxy.cache.key import Key, text_digest
 from proxy.cache.tiered import TieredCache
 from proxy.speech.plan import PlannedClip
-from proxy.speech.schedule import Overloaded, Schedule, Urgency
+from proxy.speech.schedule import Overloaded, Priority, Schedule, Urgency
 from proxy.speech.terms import NotCached, Terms
 from synth.engine import SAMPLE_RATE_HZ, CannotSay, Clip, Segment, Word
 
@@ -152,6 +152,7 @@ class Clips:
         under_way: _UnderWay,
         terms: Terms,
     ) -> FoundClip:
+        generation = self._cache.generation
         began_s = time.perf_counter()
         found = await self._cache.get(planned.key)
         looked_s = time.perf_counter()
@@ -180,7 +181,8 @@ class Clips:
         if under_way.store:
             entry = await asyncio.to_thread(self._to_entry, planned, clip)
             if under_way.store:
-                self._cache.put(entry)
+                warm_up = under_way.urgency.priority is Priority.WARM_UP
+                self._cache.put(entry, generation, admit=warm_up)
         return FoundClip(
             clip,
             made=True,

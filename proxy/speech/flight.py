@@ -49,6 +49,10 @@ class Flight:
     """The finished reply, once it is complete."""
     stored: bool = False
     """Whether the finished reply is in the cache."""
+    generation: int = 0
+    """`TieredCache.generation` when it began."""
+    passed_over: bool = False
+    """Whether what was cached would not do."""
     found_on_disk: bool = False
     """Whether the finished reply was there already, so that nothing had to be made."""
     fetching: asyncio.Task[FoundClip] | None = None

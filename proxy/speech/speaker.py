@@ -84,6 +84,11 @@ class Reply:
         return "disk" if self._source.found_on_disk else None
 
     @property
+    def passed_over(self) -> bool:
+        """Whether there was a cached reply, and it would not do."""
+        return isinstance(self._source, Flight) and self._source.passed_over
+
+    @property
     def stored(self) -> bool:
         """Whether what was made is in the cache by now."""
         return isinstance(self._source, Flight) and self._source.stored
@@ -148,7 +153,8 @@ class Speaker:
         starts; nothing is awaited in between, so it is started once.
         """
         began_s = time.perf_counter()
-        entry = self.recall(plan, terms)
+        cached = self._cache.get_at_once(plan.key)
+        entry = cached if cached is not None and terms.take(cached) else None
         timings = Timings(mem_ms=(time.perf_counter() - began_s) * 1000)
         if entry is not None:
             yield Reply(entry, Outcome.HIT, timings)
@@ -159,6 +165,7 @@ class Speaker:
         outcome = Outcome.MISS if flight is None else Outcome.COLLAPSED
         if flight is None:
             flight = self._start(plan, terms, timings)
+            flight.passed_over = cached is not None
         flight.urgency.hasten(terms.priority)
         with self._reading(flight):
             yield Reply(flight, outcome, flight.timings)
@@ -180,16 +187,18 @@ class Speaker:
             yield Reply(entry, Outcome.HIT, timings, where)
             return
         flight = self._flights.get(id)
-        if flight is None:
+        if flight is None or flight.plan.private:
             yield None
             return
         with self._reading(flight):
             yield Reply(flight, Outcome.COLLAPSED, flight.timings)
 
-    async def pin(self, plan: Plan) -> None:
-        """Keep what is cached of a reply, whole and in clips, from eviction by traffic."""
-        for key in (plan.key, *(planned.key for planned in plan.clips)):
-            await self._cache.pin(key)
+    async def pin(self, plan: Plan) -> bool:
+        """Keep what is cached of a reply, whole and in clips, from eviction by traffic. Returns
+        whether the whole is there."""
+        for planned in plan.clips:
+            await self._cache.pin(planned.key)
+        return await self._cache.pin(plan.key)
 
     async def close(self) -> None:
         """Stop making replies; one that is made is still stored. Who still reads one that is not
@@ -200,7 +209,9 @@ class Speaker:
         await asyncio.gather(*self._producers, return_exceptions=True)
 
     def _start(self, plan: Plan, terms: Terms, timings: Timings) -> Flight:
-        flight = Flight(plan, terms, Urgency(terms.priority), timings)
+        flight = Flight(
+            plan, terms, Urgency(terms.priority), timings, generation=self._cache.generation
+        )
         if not terms.alone:
             # In place of one with the same id and another key, should there ever be two.
             self._flights[plan.key.id] = flight
@@ -244,6 +255,7 @@ class Speaker:
             began_s = time.perf_counter()
             found = await self._cache.get(plan.key)
             flight.timings.disk_ms += (time.perf_counter() - began_s) * 1000
+            flight.passed_over |= found is not None
             if found is not None and flight.terms.take(found.entry):
                 flight.found_on_disk = True
                 flight.complete(found.entry, stored=False)
@@ -363,4 +375,5 @@ class Speaker:
         """Nobody's audio waits for the disk: it is told, and writes when it can."""
         if flight.plan.private or not flight.terms.store:
             return False
-        return self._cache.put(entry)
+        warm_up = flight.terms.priority is Priority.WARM_UP
+        return self._cache.put(entry, flight.generation, admit=warm_up)

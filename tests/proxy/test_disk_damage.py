@@ -272,3 +272,16 @@ async def test_a_database_that_somebody_else_locks_takes_nothing_and_is_no_error
         assert audio[where].value_files() == []
         await write(tier, LARGE, where)
         assert await tier.get(LARGE.key.id) == LARGE
+
+
+async def test_a_database_whose_settings_are_damaged_while_it_is_open_costs_what_it_held(
+    audio: Audio,
+) -> None:
+    """diskcache stumbles over that with an error that is none of a storage."""
+    async with audio.opened() as tier:
+        await write(tier, LARGE)
+        audio["traffic"].execute("DELETE FROM Settings WHERE key = 'size'")
+        await write(tier, SMALL)
+        await write(tier, SMALL)
+        assert await tier.get(SMALL.key.id) == SMALL
+        assert tier.counts.faults > 0

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import socket
 import sqlite3
+import struct
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
 import xxhash
 
-from proxy.settings import Settings
+from proxy.settings import PhrasebookSettings, Settings
 from tests.proxy.conftest import HIT, MISS, SPEECH, Barrier, Edge, Heard, StartEdge, outcome_of
 
 TEXT = "Hello there. How are you?"
@@ -460,3 +464,111 @@ async def test_no_text_lies_on_disk_unless_it_is_to_be_kept(
     content = b"".join(path.read_bytes() for path in files)
     for word in (b"Zanzibar", b"lovely", b"Quixotic"):
         assert (word in content) is keep
+
+
+async def test_the_address_of_what_is_never_stored_is_nobody_elses(
+    start_edge: StartEdge, settings: Settings, barrier: Barrier
+) -> None:
+    cache = replace(settings.cache, never_store=("long_digit_runs",))
+    edge = await start_edge(settings=replace(settings, cache=cache))
+    answer = await edge.ask(f"Your number is 555 0100 200. {barrier.text}", response_format="pcm")
+    found = re.search(r'key="(\w+)"', answer.headers["Cache-Status"])
+    assert found is not None
+    assert (await get(edge, f"/v1/audio/clips/{found[1]}.pcm")).status == 404
+    await barrier.release()
+    await answer.read()
+    assert (await get(edge, f"/v1/audio/clips/{found[1]}.pcm")).status == 404
+
+
+async def test_nobody_is_told_to_keep_a_reply_for_longer_than_it_is_kept_here(
+    start_edge: StartEdge, settings: Settings
+) -> None:
+    cache = replace(settings.cache, ttl_s=1000)
+    edge = await start_edge(settings=replace(settings, cache=cache))
+    await post(edge)
+    heard = await get(edge, (await post(edge)).headers["Content-Location"])
+    told = re.fullmatch(r"public, max-age=(\d+)", heard.headers["Cache-Control"])
+    assert told is not None
+    assert 0 < int(told[1]) <= 1000
+
+
+async def test_what_was_stored_for_ever_ends_where_a_time_to_live_is_set_later(
+    start_edge: StartEdge, settings: Settings
+) -> None:
+    edge = await start_edge()
+    await post(edge)
+    await edge.stop()
+    cache = replace(settings.cache, ttl_s=1e-3)
+    limited = await start_edge(settings=replace(settings, cache=cache))
+    assert (await post(limited)).outcome == MISS
+
+
+async def test_what_is_purged_does_not_come_back_with_a_reply_under_way(
+    edge: Edge, barrier: Barrier
+) -> None:
+    await post(edge, "Forget this.")
+    answer = await edge.ask(f"Forget this. {barrier.text}", response_format="pcm")
+    purged = await edge.client.post("/v1/admin/cache/purge", json={"text": "Forget this."})
+    assert purged.status == 200
+    assert b'"entries":2,' in await purged.read()
+    await barrier.release()
+    assert await answer.read()
+    listed = await edge.client.get("/v1/admin/cache/entries", params={"text": "Forget this."})
+    assert b'"id"' not in await listed.read()
+
+
+async def test_a_request_that_would_take_what_is_cached_is_a_miss_where_nothing_is(
+    edge: Edge,
+) -> None:
+    heard = await post(edge, Cache_Control="max-age=3600")
+    assert "fwd=miss" in heard.headers["Cache-Status"]
+
+
+async def test_a_phrase_is_pinned_whatever_else_is_written_to_disk(
+    start_edge: StartEdge, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "book.yaml").write_text(
+        "{name: book, voices: [af_bella], formats: [pcm], phrases: [Good morning.]}"
+    )
+    edge = await start_edge(
+        settings=replace(
+            settings,
+            cache=replace(settings.cache, disk_admission="second", memory_bytes=0),
+            phrasebook=PhrasebookSettings(directory=tmp_path),
+        )
+    )
+    async with asyncio.timeout(30):
+        while await pinned_in(edge) < 2:
+            pass
+    assert (await post(edge, "Good morning.")).outcome == HIT
+
+
+async def pinned_in(edge: Edge) -> int:
+    stats = await (await edge.client.get("/v1/admin/cache")).json()
+    (count,) = (int(it["entries"]) for it in stats["stores"] if it["tier"] == "pinned")
+    return count
+
+
+async def test_a_caller_who_resets_the_connection_is_gone_and_no_error(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    text = "This one is long enough to be sent in pieces. " * 80
+    await post(edge, text)
+    body = json.dumps({"input": text, "response_format": "pcm"}).encode()
+    for _ in range(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.client.port)
+        reset_when_closed = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, reset_when_closed
+        )
+        writer.write(
+            b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+            b"\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        await reader.read(100)
+        writer.transport.abort()
+    async with asyncio.timeout(30):
+        while caplog.text.count(" gone ") < 5:
+            await edge.client.get("/health")
+    assert "500" not in caplog.text and "Traceback" not in caplog.text
