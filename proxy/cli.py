@@ -116,13 +116,14 @@ def _unknown_flag(command: str, flag: str) -> str:
 
 
 def _serve(settings: Settings) -> int:
+    from proxy.line_formatter import LineFormatter
     from proxy.phrasebook.book import PhrasebookError
     from proxy.serve import serve
     from synth.weights import WeightsError
 
-    logging.basicConfig(
-        level=settings.log.level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.log.level, handlers=[handler])
     # Looked up for every line otherwise, and not in the format.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     try:

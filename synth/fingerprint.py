@@ -12,7 +12,7 @@ from importlib.metadata import version
 from synth.voices import LANGUAGES, Blend
 from synth.weights import Weights
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Of this package's own stages, from text to trimmed samples: raise it when the sound changes."""
 
 _PACKAGES = (

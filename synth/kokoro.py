@@ -15,12 +15,14 @@ from functools import lru_cache
 import numpy as np
 import torch
 from kokoro import KModel, KPipeline
+from misaki.token import MToken
 from torch.nn.utils import remove_weight_norm
 
 from synth.audio.check import Samples, check_length, check_signal, to_pcm
 from synth.audio.level import level
 from synth.audio.trim import trim
-from synth.engine import SAMPLE_RATE_HZ, Clip, EngineError, Segment, Word
+from synth.carrier import CARRIERS, find_cut, is_very_short
+from synth.engine import SAMPLE_RATE_HZ, BadAudio, Clip, EngineError, Segment, Word
 from synth.text.phonemes import Phonemizer, Utterance
 from synth.voices import Blend
 from synth.weights import Weights
@@ -67,6 +69,13 @@ class Kokoro:
         utterances = self._phonemize(segment.text, segment.language)
         for later in ahead:
             self._phonemize(later.text, later.language)
+        carried = self._carried(utterances, segment)
+        if carried is not None:
+            alive()
+            torch.manual_seed(segment.seed)
+            clip = self._cut_out(*carried, utterances[0], segment)
+            if clip is not None:
+                return clip
         torch.manual_seed(segment.seed)
         clips = []
         for utterance in utterances:
@@ -79,13 +88,42 @@ class Kokoro:
     def _utter(self, utterance: Utterance, segment: Segment) -> Clip:
         pack = self._pack(segment.blend)
         output = KPipeline.infer(self._model, utterance.phonemes, pack, segment.speed)
+        tokens = _timed(utterance, output.pred_dur)
+        return _finished(output.audio.numpy(), 0, tokens, utterance, segment.speed)
+
+    def _carried(
+        self, utterances: Sequence[Utterance], segment: Segment
+    ) -> tuple[Utterance, int] | None:
+        """A very short phrase behind its carrier, and how many tokens are the carrier's. None where
+        it is better said alone, or would be pronounced otherwise."""
+        carrier = CARRIERS.get(segment.language)
+        if carrier is None or len(utterances) > 1 or not is_very_short(utterances[0].phonemes):
+            return None
+        (before,) = self._phonemize(carrier, segment.language)
+        whole = self._phonemize(f"{carrier} {segment.text}", segment.language)
+        if len(whole) > 1 or not whole[0].phonemes.endswith(utterances[0].phonemes):
+            return None
+        return whole[0], len(before.tokens)
+
+    def _cut_out(
+        self, carried: Utterance, carrier_tokens: int, phrase: Utterance, segment: Segment
+    ) -> Clip | None:
+        """What is said behind the carrier; None where it cannot be told apart from it."""
+        pack = self._pack(segment.blend)
+        output = KPipeline.infer(self._model, carried.phonemes, pack, segment.speed)
         samples: Samples = output.audio.numpy()
-        check_signal(samples)
-        trimmed = trim(samples, segment.speed)
-        duration_s = len(trimmed.samples) / SAMPLE_RATE_HZ
-        check_length(duration_s, utterance.phonemes, segment.speed)
-        words = _words(utterance, output.pred_dur, trimmed.start_s, duration_s)
-        return Clip(to_pcm(level(trimmed.samples)), words)
+        tokens = _timed(carried, output.pred_dur)
+        before = [token for token in tokens[:carrier_tokens] if _is_word(token)]
+        after = [token for token in tokens[carrier_tokens:] if _is_word(token)]
+        if not (before and after):
+            return None
+        cut = find_cut(samples, before[-1].end_ts, after[0].start_ts, segment.speed)
+        if cut is None:
+            return None
+        try:
+            return _finished(samples, cut, tokens[carrier_tokens:], phrase, segment.speed)
+        except BadAudio:
+            return None
 
     def _load_pack(self, blend: Blend) -> torch.Tensor:
         """The blend's style vectors, one for each number of phonemes: shape (510, 1, 256)."""
@@ -120,12 +158,37 @@ def _folded(model: KModel) -> KModel:
     return model
 
 
-def _words(
-    utterance: Utterance, frames: torch.Tensor, cut_s: float, duration_s: float
-) -> tuple[Word, ...]:
-    """When each word is heard, from the frames that the model gave to each phoneme."""
+def _finished(
+    samples: Samples, cut: int, tokens: Sequence[MToken], said: Utterance, speed: float
+) -> Clip:
+    """The clip of what the model made from the sample `cut` on. Raises BadAudio: see
+    `synth.audio.check`."""
+    samples = samples[cut:]
+    check_signal(samples)
+    trimmed = trim(samples, speed)
+    duration_s = len(trimmed.samples) / SAMPLE_RATE_HZ
+    check_length(duration_s, said.phonemes, speed)
+    words = _words(tokens, cut / SAMPLE_RATE_HZ + trimmed.start_s, duration_s)
+    return Clip(to_pcm(level(trimmed.samples)), words)
+
+
+def _timed(utterance: Utterance, frames: torch.Tensor) -> list[MToken]:
+    """The tokens with their times, from the frames that the model gave to each phoneme."""
     tokens = [replace(token) for token in utterance.tokens]
     KPipeline.join_timestamps(tokens, frames)
+    return tokens
+
+
+def _is_word(token: MToken) -> bool:
+    return (
+        any(character.isalnum() for character in token.text)
+        and token.start_ts is not None
+        and token.end_ts is not None
+    )
+
+
+def _words(tokens: Sequence[MToken], cut_s: float, duration_s: float) -> tuple[Word, ...]:
+    """When each word is heard."""
     return tuple(
         Word(
             token.text,

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("synth",),
     ("proxy.settings",),
-    ("proxy.layers",),
+    ("proxy.layers", "proxy.line_formatter"),
     ("proxy.cache",),
     ("proxy.speech",),
     ("proxy.phrasebook",),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 
@@ -49,7 +49,7 @@ def around(log: RequestLog) -> Middleware:
         raises into an answer; and log how it went."""
         given = request.headers.get("X-Request-Id")
         if given is None or not _SANE_ID.fullmatch(given):
-            given = secrets.token_hex(16)
+            given = os.urandom(16).hex()
         request[REQUEST_ID] = given
         began_s = request[BEGAN_S] = time.perf_counter()
         try:
@@ -94,8 +94,9 @@ def _complete(request: web.Request, response: web.StreamResponse) -> None:
     """Add what every answer has and this one lacks. One that is streamed was sent before: whoever
     streams sees to its headers."""
     headers = response.headers
+    if "Server-Timing" in headers:  # A reply has them all.
+        return
     headers["X-Request-Id"] = request[REQUEST_ID]
     if "Cache-Status" not in headers:
         headers["Cache-Status"] = request.get(CACHE_STATUS, NOT_ASKED)
-    if "Server-Timing" not in headers:
-        headers["Server-Timing"] = total_timing(request)
+    headers["Server-Timing"] = total_timing(request)

@@ -19,6 +19,9 @@ _PROBED = ("/health",)
 _LINE = "%s %s %s %s%s %.1f ms id=%s"
 
 
+_RECORD = logging.LogRecord(logger.name, logging.INFO, "", 0, _LINE, (), None).__dict__
+
+
 class RequestLog:
     """Method, path, status, what became of it, milliseconds, id. Neither the text nor the query
     string is in it.
@@ -67,9 +70,12 @@ class RequestLog:
         """Write what has not been written, each line with the time at which it happened."""
         batch, self._batch = self._batch, []
         for happened_s, level, values in batch:
-            record = logger.makeRecord(logger.name, level, "", 0, _LINE, values, None)
-            record.created = happened_s
-            record.msecs = happened_s % 1 * 1000
+            # Not by `makeRecord`, which looks up threads and frames that no line shows.
+            record = logging.LogRecord.__new__(logging.LogRecord)
+            record.__dict__.update(_RECORD)
+            record.levelno, record.levelname = level, logging.getLevelName(level)
+            record.args = values
+            record.created, record.msecs = happened_s, happened_s % 1 * 1000
             logger.handle(record)
 
     def _note(self, level: int, values: tuple[object, ...]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.audio import edit, read_all, value_files
 from tests.faults.conftest import StartServer
-from tests.faults.server import Server, key_of
+from tests.faults.server import Server, key_of, until
 from tests.faults.test_kill import IN_A_FILE, IN_A_ROW, text_of
 from tests.proxy.conftest import HIT, MISS, Heard
 
@@ -68,7 +68,7 @@ def test_files_that_are_damaged_are_made_again(
     text = text_of(1, IN_A_FILE)
     good = server.say(text).body
     assert say(server, text) == (HIT, good)
-    assert len(value_files(cache)) == 2  # The clip's and the reply's.
+    until("the clip and the reply are written", lambda: len(value_files(cache)) == 2)
     if not running:
         server.stop()
     damage_files(cache, change)

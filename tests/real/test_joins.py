@@ -72,6 +72,18 @@ async def test_no_sentence_stands_out_by_its_level(
     assert step_db <= 1.0
 
 
+@pytest.mark.parametrize("voice", ["af_bella", "bm_george"])
+async def test_a_very_short_phrase_is_said_without_added_sounds_and_without_its_carrier(
+    voice: str, server: Server, http: aiohttp.ClientSession, recogniser: Recogniser
+) -> None:
+    """Said alone, bm_george's "Great." is heard as "greater"."""
+    for phrase in ("Yes.", "No.", "Oh.", "Sure.", "Great."):
+        heard = recogniser.hear(await speak(http, server, phrase, voice, "wav"))
+        assert word_error_rate([phrase], [heard.text]) == 0, heard.text
+        assert heard.duration_s < 0.8
+        assert heard.onset_s() <= 0.05
+
+
 async def test_a_reply_of_short_sentences_is_understood(
     server: Server, http: aiohttp.ClientSession, recogniser: Recogniser
 ) -> None:
