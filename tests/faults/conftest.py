@@ -45,6 +45,12 @@ StartServer = Callable[..., Server]
 """`start_server(directory=None, settings={}, environment={}, wrapper=(), ready=True)`"""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("faults")
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     """The cache's directory, unless a test names another."""

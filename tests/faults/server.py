@@ -149,6 +149,18 @@ class Server:
         connection.request("POST", SPEECH, body)
         return Asked(connection)
 
+    def stored(self) -> int:
+        """How many entries it has written to disk."""
+        stats = json.loads(self.request("GET", "/v1/admin/cache").body)
+        return int(stats["counts"]["stored"])
+
+    def say_and_store(self, text: str, headers: Mapping[str, str] | None = None) -> None:
+        """Ask for a reply that is not cached, of one sentence, and wait until it and its clip are
+        written."""
+        before = self.stored()
+        self.say(text, headers)
+        until("the clip and the reply are written", lambda: self.stored() >= before + 2)
+
     def settle(self) -> None:
         """Wait until all that was sent has come to where it waits, or was answered.
 

@@ -62,8 +62,7 @@ class Write:
 
     def prepare(self, server: Server, text: str) -> None:
         if self.replaces:
-            server.say(text)
-            server.say(text)  # From disk, and so after the writes.
+            server.say_and_store(text)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -75,8 +74,7 @@ def steps_of(server: Server, write: Write, armed: Path, log: Path) -> list[str]:
     text = text_of(0, write.characters)
     write.prepare(server, text)
     armed.touch()
-    server.say(text, write.headers)
-    server.say(text)  # From disk, and so after the writes.
+    server.say_and_store(text, write.headers)
     armed.unlink()
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if CHANGES.search(line)]
     kinds = list(dict.fromkeys(re.sub(r"entry \d ", "", line) for line in lines))
