@@ -13,6 +13,9 @@ _BATCH_S = 0.1
 writing one takes longer than looking a reply up, and twice as long between two requests as among
 other lines."""
 
+_BATCH_LINES = 32
+"""More would keep other requests waiting for longer than a look-up takes."""
+
 _PROBED = ("/health",)
 """Asked by machines every few seconds: not worth a line each."""
 
@@ -55,7 +58,7 @@ class RequestLog:
         error = f" error={error_code}" if error_code else ""
         outcome = "aborted" if aborted else "refused" if error_code else "ok"
         self._note(level, (method, path, status, outcome, error, took_ms, id))
-        if status != 200 or aborted:
+        if status != 200 or aborted or len(self._batch) >= _BATCH_LINES:
             self.flush()
 
     def gone(self, method: str, path: str, began_s: float, id: str) -> None:
