@@ -183,6 +183,8 @@ class Speaker:
             began_s = time.perf_counter()
             entry, where = await self._cache.find(id), "disk"
             timings.disk_ms = (time.perf_counter() - began_s) * 1000
+            if entry is None:  # It may have been made meanwhile, from beginning to end.
+                entry, where = self._cache.peek(id), "memory"
         if entry is not None and entry.about.kind == "rendition":
             yield Reply(entry, Outcome.HIT, timings, where)
             return

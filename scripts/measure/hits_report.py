@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 
 from hits_load import Load
+from machine import cpu_model
 from rich.console import Console
 from rich.table import Table
 
@@ -65,7 +64,7 @@ def show_machine(console: Console, asked_for: str) -> None:
     except metadata.PackageNotFoundError:
         loop = "without uvloop"
     load = os.getloadavg()[0]
-    console.print(f"{_cpu_model()}, {os.cpu_count()} cores, load average {load:.1f}", markup=False)
+    console.print(f"{cpu_model()}, {os.cpu_count()} cores, load average {load:.1f}", markup=False)
     console.print(
         f"Python {platform.python_version()}, aiohttp {metadata.version('aiohttp')}, {loop}"
     )
@@ -148,11 +147,3 @@ def _ratios(values: Sequence[float]) -> str:
 
 def _met(met: bool) -> str:
     return "met" if met else "missed"
-
-
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine() or "unknown CPU"

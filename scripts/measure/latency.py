@@ -9,17 +9,16 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from latency_audio import AUDIBLE_AMPLITUDE, DECODABLE, MeasurementError
 from latency_client import Ask, Patience, Server, Unreachable, api_url, open_session
 from latency_measure import Plan, Run, measure
 from latency_report import Machine, Report, document, show
+from machine import cpu_model
 from rich.console import Console
 from yarl import URL
 
@@ -165,19 +164,7 @@ def _shown(url: URL) -> str:
 
 
 def _machine() -> Machine:
-    return Machine(_cpu_model(), os.cpu_count() or 1)
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        lines = []
-    fields: Mapping[str, str] = {
-        name.strip().lower(): value.strip()
-        for name, _, value in (ln.partition(":") for ln in lines)
-    }
-    return fields.get("model name") or platform.processor() or platform.machine() or "unknown CPU"
+    return Machine(cpu_model(), os.cpu_count() or 1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cache.entry import About, Entry
+from proxy.cache.entry import Entry
 from proxy.cache.key import digest
 from proxy.speech.flight import Flight
 from proxy.speech.plan import Plan
@@ -17,19 +17,9 @@ from proxy.speech.schedule import Priority, Urgency
 from proxy.speech.terms import LIVE
 from synth.audio.encode import FORMATS
 from synth.engine import BadAudio, EngineError
+from tests.proxy.entries import entry_of
 
 chunks = st.lists(st.binary(max_size=4), max_size=6)
-
-
-ABOUT = About(
-    kind="rendition",
-    format="pcm",
-    voice="af_bella",
-    language="a",
-    speed=1.0,
-    duration_s=1.0,
-    says=(),
-)
 
 
 def new_flight() -> Flight:
@@ -38,7 +28,7 @@ def new_flight() -> Flight:
 
 
 def whole(payload: bytes) -> Entry:
-    return Entry(digest("a reply"), payload, ABOUT)
+    return entry_of("a reply", payload, kind="rendition", format="pcm")
 
 
 async def read(flight: Flight) -> bytes:
