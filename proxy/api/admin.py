@@ -172,7 +172,11 @@ class AdminApi:
     async def _purged(self, steps: Iterator[list[Step]]) -> AsyncIterator[list[Step]]:
         """Memory must not serve what was deleted from disk, nor write it there again."""
         self.cache.forget()
-        await self.disk.flush()
+        try:
+            async with asyncio.timeout(self.step_deadline_s):
+                await self.disk.flush()
+        except TimeoutError as error:
+            raise _unavailable(error) from None
         try:
             async for told in self._steps(steps):
                 if any(isinstance(step, Purged) for step in told):
