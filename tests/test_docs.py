@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.settings import Option, options
-from synth.audio.encode import FORMATS
+from synth.audio.encode import CODECS, SAMPLE_RATES_HZ
 from synth.voices import LANGUAGES
 
 ROOT = Path(__file__).parents[1]
@@ -38,9 +38,10 @@ def test_the_settings_page_has_no_setting_that_is_gone() -> None:
     assert {row for row in rows if row.startswith("| `")} == {_row(option) for option in options()}
 
 
-def test_the_readme_names_every_format_and_language() -> None:
+def test_the_readme_names_every_codec_sample_rate_and_language() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in readme for name in FORMATS)
+    assert all(f"`{codec}`" in readme for codec in CODECS)
+    assert all(f"`{rate_hz}`" in readme for rate_hz in SAMPLE_RATES_HZ)
     assert all(f"`{code}`" in readme for code in LANGUAGES)
 
 

@@ -33,8 +33,8 @@ def hit(id: str, where: str) -> str:
 
 
 def location_of(id: str, format: str) -> str:
-    """Where the bytes of a reply are found again."""
-    return f"{CLIPS_PATH}/{id}.{format}"
+    """Where the bytes of a reply are found again; `format` is a name in `FORMATS`."""
+    return f"{CLIPS_PATH}/{id}.{FORMATS[format].extension}"
 
 
 def reply_headers(request: web.Request, id: str, reply: Reply) -> CIMultiDict[str]:

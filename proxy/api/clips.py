@@ -18,6 +18,7 @@ from proxy.api.errors import NoSuchClip, RangeNotSatisfiable
 from proxy.api.middleware import CACHE_STATUS
 from proxy.cache.entry import Entry
 from proxy.speech.speaker import Speaker
+from synth.audio.encode import FORMATS
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 """RFC 8246. An id stands for the same audio, or for none."""
@@ -40,7 +41,7 @@ class ClipsApi:
         id, ext = request.match_info["id"], request.match_info["ext"]
         request[CACHE_STATUS] = miss(id)
         async with self._speaker.listen_to(id) as reply:
-            if reply is None or reply.format != ext:
+            if reply is None or FORMATS[reply.format].extension != ext:
                 raise NoSuchClip(
                     "There is no such reply. It may have been evicted: ask for it again at "
                     "POST /v1/audio/speech. Single sentences have no address."
