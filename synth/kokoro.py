@@ -22,7 +22,7 @@ from synth.audio.check import Samples, check_length, check_signal, to_pcm
 from synth.audio.level import level
 from synth.audio.trim import trim
 from synth.carrier import CARRIERS, find_cut, is_very_short
-from synth.engine import SAMPLE_RATE_HZ, BadAudio, Clip, EngineError, Segment, Word
+from synth.engine import SAMPLE_RATE_HZ, BadAudio, CannotSay, Clip, EngineError, Segment, Word
 from synth.text.phonemes import Phonemizer, Utterance
 from synth.voices import Blend
 from synth.weights import Weights
@@ -84,6 +84,14 @@ class Kokoro:
         if len(clips) == 1:
             return clips[0]
         return Clip(np.concatenate([clip.pcm for clip in clips]))
+
+    def why_not(self, segment: Segment) -> str | None:
+        """Why the segment's text cannot be said; None: it can."""
+        try:
+            self._phonemize(segment.text, segment.language)
+        except CannotSay as error:
+            return str(error)
+        return None
 
     def _utter(self, utterance: Utterance, segment: Segment) -> Clip:
         pack = self._pack(segment.blend)

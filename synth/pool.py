@@ -12,12 +12,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from synth import wire
 from synth.engine import Clip, EngineDied, EngineLoading, EngineUnavailable, Segment
 from synth.process import EngineProcess, ProcessEnded
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _FIRST_LOAD_GUESS_S = 15.0
 _MAX_RESTART_DELAY_S = 30.0
@@ -85,7 +88,7 @@ class EnginePool:
         self._changed = asyncio.Event()
         self._live: set[EngineProcess] = set()
         self._keepers: list[asyncio.Task[None]] = []
-        self._jobs: set[asyncio.Task[Clip]] = set()
+        self._jobs: set[asyncio.Task[tuple[wire.Header, bytes]]] = set()
         self._up = asyncio.Event()
         self._was_up = False
         self._closed = False
@@ -103,6 +106,11 @@ class EnginePool:
         if self._live:
             return PoolState.READY
         return PoolState.FAILED if self.problem else PoolState.LOADING
+
+    @property
+    def was_up(self) -> bool:
+        """Whether the model has been loaded since the start."""
+        return self._was_up
 
     def pids(self) -> tuple[int, ...]:
         """The process ids of the engines that are up."""
@@ -126,21 +134,47 @@ class EnginePool:
         """Wait until a process has loaded the model, however long that takes."""
         await self._up.wait()
 
+    async def wait_until_loaded(self) -> None:
+        """Wait until a process has loaded the model.
+
+        Raises:
+            EngineLoading: it cannot be started.
+            EngineUnavailable: the pool is closed.
+        """
+        while not self._live:
+            if self._closed or self.state is PoolState.FAILED:
+                raise self._not_up()
+            await self._changed.wait()
+
     def retry_after_s(self) -> float:
         """When a process should be up, by how long loading took the last time."""
         elapsed_s = time.monotonic() - self._load_began_s
         return max(1.0, self._load_took_s - elapsed_s)
 
     async def synthesize(self, segment: Segment, ahead: Sequence[Segment] = ()) -> Clip:
-        if not self._was_up:
-            raise self._not_up()
-        deadline_s = self._options.pass_deadline_s / min(segment.speed, 1.0)
         request = wire.pack(
             {
                 "segment": wire.segment_to_json(segment),
                 "ahead": [wire.segment_to_json(later) for later in ahead],
             }
         )
+        deadline_s = self._options.pass_deadline_s / min(segment.speed, 1.0)
+        return await self._answered(request, deadline_s, wire.unpack_answer)
+
+    async def check(self, segments: Sequence[Segment]) -> list[str | None]:
+        """Why each of the segments cannot be said; None: it can. Nothing is synthesised.
+
+        Raises:
+            EngineUnavailable: see `synth.engine`.
+        """
+        request = wire.pack({"check": [wire.segment_to_json(segment) for segment in segments]})
+        return await self._answered(request, self._options.pass_deadline_s, wire.unpack_checked)
+
+    async def _answered(
+        self, request: bytes, deadline_s: float, unpack: Callable[[wire.Header, bytes], T]
+    ) -> T:
+        if not self._was_up:
+            raise self._not_up()
         for _ in range(2):
             process = await self._take()
             job = asyncio.create_task(self._run(process, request, deadline_s))
@@ -149,21 +183,25 @@ class EnginePool:
             try:
                 # Shielded: whoever waits may leave, but the process must finish its answer before
                 # it can be given other work.
-                return await asyncio.shield(job)
+                header, body = await asyncio.shield(job)
             except ProcessEnded as problem:
                 logger.warning("engine process %d failed at its work: %s", process.pid, problem)
+            else:
+                return unpack(header, body)
         raise EngineDied("The engine failed twice on this text.", self.retry_after_s())
 
-    async def _run(self, process: EngineProcess, request: bytes, deadline_s: float) -> Clip:
+    async def _run(
+        self, process: EngineProcess, request: bytes, deadline_s: float
+    ) -> tuple[wire.Header, bytes]:
         try:
-            header, body = await process.ask(request, deadline_s)
+            answer = await process.ask(request, deadline_s)
         except BaseException:
             # Its pipe may hold the rest of this answer, which must not become the next one's.
             await process.end()
             raise
         self._idle.append(process)
         self._wake()
-        return wire.unpack_answer(header, body)
+        return answer
 
     async def _take(self) -> EngineProcess:
         """Wait for a process that has nothing to do.
@@ -256,7 +294,7 @@ class EnginePool:
             self._up.clear()
         self._wake()
 
-    def _finished(self, job: asyncio.Task[Clip]) -> None:
+    def _finished(self, job: asyncio.Task[tuple[wire.Header, bytes]]) -> None:
         self._jobs.discard(job)
         if not job.cancelled():
             job.exception()  # Whoever waits for the job has it, or has left.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
@@ -75,3 +76,14 @@ def unpack_answer(header: Header, body: bytes) -> Clip:
         raise _ERRORS.get(header["error"], EngineError)(header["message"])
     pcm = np.frombuffer(body, dtype=np.int16)
     return Clip(pcm, tuple(Word(**word) for word in header["words"]))
+
+
+def pack_checked(unsayable: Sequence[str | None]) -> bytes:
+    """For each segment that was asked about, why it cannot be said."""
+    return pack({"unsayable": list(unsayable)})
+
+
+def unpack_checked(header: Header, body: bytes) -> list[str | None]:
+    if "error" in header:
+        raise EngineError(header["message"])
+    return list(header["unsayable"])

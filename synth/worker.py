@@ -47,9 +47,13 @@ def main() -> None:
     while True:
         header, _ = requests.get()
         try:
-            segment = wire.segment_from_json(header["segment"])
-            ahead = [wire.segment_from_json(fields) for fields in header["ahead"]]
-            answer = wire.pack_clip(engine.synthesize(segment, ahead, alive))
+            if "check" in header:
+                segments = [wire.segment_from_json(fields) for fields in header["check"]]
+                answer = wire.pack_checked([engine.why_not(segment) for segment in segments])
+            else:
+                segment = wire.segment_from_json(header["segment"])
+                ahead = [wire.segment_from_json(fields) for fields in header["ahead"]]
+                answer = wire.pack_clip(engine.synthesize(segment, ahead, alive))
         except EngineError as error:
             answer = wire.pack_error(error)
         except Exception as error:

@@ -9,11 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from proxy.api.errors import BadRequest
 from proxy.speech.plan import DEFAULT_FORMAT, Wanted
-from synth.audio.encode import FORMATS
+from synth.audio.encode import CODECS, SAMPLE_RATES_HZ, format_of
+from synth.engine import SAMPLE_RATE_HZ
 from synth.voices import DEFAULT_VOICE, near
 
 MAX_INPUT_CHARS = 4096
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
+
+_CODEC_AND_RATE_HZ: dict[str, tuple[str, int | None]] = {
+    **{codec: (codec, None) for codec in CODECS},
+    **{f"{codec}_{rate_hz}": (codec, rate_hz) for codec in CODECS for rate_hz in SAMPLE_RATES_HZ},
+}
+"""What `response_format` may be: a codec or, for clients that can set nothing else, one with its
+sample rate."""
 
 _Name = Annotated[StrictStr, Field(max_length=256)]
 """Of a model, a voice, a format, a language. Bounded, since what is named is looked up by it."""
@@ -29,8 +37,12 @@ class SpeechRequest(BaseModel):
     """Any name: there is one model."""
     voice: _Name = DEFAULT_VOICE
     response_format: _Name = DEFAULT_FORMAT
+    sample_rate: int | None = None
+    """In Hz. None: what `response_format` says, or the model's own."""
     speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)] = 1.0
     lang_code: _Name | None = None
+    phrasebook: _Name | None = None
+    """The phrasebook by whose lexicon words are pronounced."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -40,12 +52,16 @@ class SpeechRequest(BaseModel):
         return {name: value for name, value in body.items() if value is not None}
 
     def wanted(self) -> Wanted:
+        """Of a request that was checked: see `parse`."""
+        codec, named_rate_hz = _CODEC_AND_RATE_HZ[self.response_format]
+        rate_hz = self.sample_rate or named_rate_hz or SAMPLE_RATE_HZ
         return Wanted(
             text=self.input,
             voice=self.voice,
             speed=self.speed,
             language=self.lang_code,
-            format=self.response_format,
+            format=format_of(codec, rate_hz).name,
+            phrasebook=self.phrasebook,
         )
 
 
@@ -61,13 +77,37 @@ def parse(body: bytes) -> SpeechRequest:
         raise _explained(invalid.errors()[0]) from None
     if not request.input.strip():
         raise BadRequest("'input' is empty: there is nothing to say.", param="input")
-    if request.response_format not in FORMATS:
+    _check_format(request)
+    return request
+
+
+def _check_format(request: SpeechRequest) -> None:
+    name, rate_hz = request.response_format, request.sample_rate
+    if name not in _CODEC_AND_RATE_HZ:
         raise BadRequest(
-            f"There is no response_format {request.response_format[:40]!r}; "
-            f"there are {', '.join(FORMATS)}.{near(request.response_format[:40], FORMATS)}",
+            f"There is no response_format {name[:40]!r}; "
+            f"there are {', '.join(CODECS)}.{near(name[:40], _CODEC_AND_RATE_HZ)}",
             param="response_format",
         )
-    return request
+    if rate_hz is None:
+        return
+    if rate_hz not in SAMPLE_RATES_HZ:
+        raise _no_such_rate(rate_hz)
+    _, named_rate_hz = _CODEC_AND_RATE_HZ[name]
+    if named_rate_hz not in (None, rate_hz):
+        raise BadRequest(
+            f"'sample_rate' is {rate_hz}, but response_format is {name!r}: leave one of them out.",
+            param="sample_rate",
+        )
+
+
+def _no_such_rate(given: object) -> BadRequest:
+    *rates, last = map(str, SAMPLE_RATES_HZ)
+    return BadRequest(
+        f"'sample_rate' is {repr(given)[:40]}; it must be {', '.join(rates)} or {last}, "
+        "a whole number in Hz.",
+        param="sample_rate",
+    )
 
 
 def _explained(error: Any) -> BadRequest:
@@ -92,4 +132,6 @@ def _explained(error: Any) -> BadRequest:
                 f"'speed' is {error['input']}; it must be from {MIN_SPEED} to {MAX_SPEED}.",
                 param=field,
             )
+        case _, "sample_rate":
+            return _no_such_rate(error["input"])
     return BadRequest(f"'{field}' is wrong: {error['msg']}.", param=field)

@@ -11,7 +11,7 @@ import errno
 import logging
 import sqlite3
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from proxy.cache.counts import Counts
 from proxy.cache.entry import CorruptEntry, Entry
+from proxy.cache.key import Key
 from proxy.cache.owner import CacheInUse, Ownership
 from proxy.cache.store import STORAGE_FAULTS, Store
 
@@ -149,6 +150,13 @@ class DiskTier:
             return True
         return await self.run(lambda: self._pin(id))
 
+    async def is_pinned(self, key: Key) -> bool:
+        """Whether an entry is pinned, whole, and the one that is meant. Reads all of it."""
+        if (pending := self._pending.get(key.id)) is not None:
+            return pending.pinned and pending.entry.key == key
+        entry = await self.run(lambda: self._get(key.id, (self.pinned,)))
+        return entry is not None and entry.key == key
+
     def touch(self, ids: Iterable[str]) -> None:
         """Have these entries count as used just now."""
         self._thread.submit(self._touch, tuple(ids))
@@ -238,8 +246,8 @@ class DiskTier:
                 store.close()
         self.owner.release()
 
-    def _get(self, id: str) -> Entry | None:
-        for store in self.stores:
+    def _get(self, id: str, stores: Sequence[Store] | None = None) -> Entry | None:
+        for store in stores or self.stores:
             if not store.is_open:
                 continue
             try:

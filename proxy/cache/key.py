@@ -53,6 +53,11 @@ def clip_key(fingerprint: Sequence[str], segment: Segment) -> Key:
     )
 
 
+def recording_key(recording: str, segment: Segment) -> Key:
+    """The key of a recording, by its digest, that is heard in place of a segment."""
+    return digest("recording", recording, segment.text, str(segment.blend), segment.language)
+
+
 def seed_of(key: Key) -> int:
     """The seed for the clip of this key: 0 <= seed < 2**63."""
     return int(key.id, 16) % (1 << _SEED_BITS)

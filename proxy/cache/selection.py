@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from proxy.cache.entry import Kind
 from proxy.cache.key import text_digest
 from proxy.cache.store import Row, Tier
+from synth.engine import CannotSay
+from synth.text.marks import cut_pauses, without_marks, without_pronunciations
 from synth.text.normalise import normalise
 from synth.text.sentences import split
 from synth.voices import LANGUAGES, parse_voice
@@ -82,10 +84,18 @@ def digests_of(text: str) -> frozenset[str]:
         NothingToSay: there is none.
     """
     digests = frozenset(
-        text_digest(segment)
+        text_digest(without_pronunciations(sentence))
+        for part in _parts(text)
         for language in LANGUAGES.values()
-        for segment in split(normalise(text, language), language)
+        for sentence in split(normalise(part, language), language)
     )
     if not digests:
         raise NothingToSay("There is nothing to say in this text: it has no letters or digits.")
     return digests
+
+
+def _parts(text: str) -> list[str]:
+    try:
+        return [without_marks(text), *(part.text for part in cut_pauses(text))]
+    except CannotSay:  # Then nobody can have said it in parts.
+        return [text]

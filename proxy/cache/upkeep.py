@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,20 @@ def purge_all(stores: Sequence[Store]) -> Iterator[list[Step]]:
             yield []
         yield from ([] for _ in store.sweep())
     yield from purge(stores, Selection())
+
+
+def prune(store: Store, named: Container[str]) -> Iterator[list[Step]]:
+    """Delete every entry whose id is not among those that are named. Ends with `Purged`."""
+    count = size_bytes = done = 0
+    total = len(store)
+    for rows in store.rows():
+        for row in rows:
+            if row.id not in named and store.delete(row.id):
+                count += 1
+                size_bytes += row.size_bytes
+        done += len(rows)
+        yield [Progress(done, total)]
+    yield [Purged(count, count if store.tier == "pinned" else 0, size_bytes)]
 
 
 def flaw_of(entry: Entry) -> str | None:

@@ -13,7 +13,7 @@ from typing import Literal
 import soundfile
 
 from proxy.cache.entry import About, Entry, WordSpan
-from proxy.cache.key import Key, text_digest
+from proxy.cache.key import Key
 from proxy.cache.tiered import TieredCache
 from proxy.speech.plan import PlannedClip
 from proxy.speech.schedule import Overloaded, Priority, Schedule, Urgency
@@ -80,8 +80,11 @@ class Clips:
 
         Raises:
             NotCached: it is not cached, and was not to be made.
-            EngineError: it is not cached and could not be made. Nothing was stored.
+            EngineError: it is not cached and could not be made, or what was made did not pass
+                `terms.check`. Nothing was stored.
         """
+        if planned.recording is not None:
+            return FoundClip(await asyncio.to_thread(planned.recording.clip), made=False)
         if terms.alone:
             alone = _UnderWay(urgency, terms.store)
             return await self._find(planned, ahead, alone, terms)
@@ -178,6 +181,8 @@ class Clips:
             planned.segment, ahead, under_way.urgency, on_turn=at_engine
         )
         made_s = time.perf_counter()
+        if terms.check is not None:
+            await terms.check(planned.segment, clip)
         if under_way.store:
             entry = await asyncio.to_thread(self._to_entry, planned, clip)
             if under_way.store:
@@ -203,7 +208,7 @@ class Clips:
             language=segment.language,
             speed=segment.speed,
             duration_s=clip.duration_s,
-            says=(text_digest(segment.text),),
+            says=planned.says,
             text=segment.text if self._keep_text else None,
             words=tuple(_spans(clip.words, segment.text)),
         )

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from proxy.cache.entry import Entry
+from proxy.cache.key import Key
 from proxy.speech.clips import FoundClip
 from proxy.speech.plan import Plan
 from proxy.speech.schedule import Urgency
@@ -55,6 +56,8 @@ class Flight:
     """Whether what was cached would not do."""
     found_on_disk: bool = False
     """Whether the finished reply was there already, so that nothing had to be made."""
+    made: dict[Key, float] = field(default_factory=dict)
+    """The clips that the engine has made for it, each with its seconds of audio."""
     fetching: asyncio.Task[FoundClip] | None = None
     """The clip that the producer waits for now."""
     _chunks: list[bytes] = field(default_factory=list)

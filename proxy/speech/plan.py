@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from proxy.cache.key import Key, clip_key, rendition_key, seed_of, text_digest
+from proxy.cache.key import Key, clip_key, recording_key, rendition_key, seed_of, text_digest
 from proxy.cache.private import NeverStored
+from proxy.speech.wording import Piece, Who, Wordings, read_pieces
 from synth.audio.encode import ENCODER_VERSION, FORMATS, Format
 from synth.audio.join import JOIN_VERSION, pause_s
-from synth.engine import CannotSay, EngineLoading, Segment
+from synth.audio.recording import Recording
+from synth.engine import EngineLoading, Segment
 from synth.fingerprint import fingerprint
-from synth.text.normalise import check_script, normalise
-from synth.text.sentences import split
 from synth.voices import (
     Blend,
     Language,
@@ -37,6 +37,8 @@ class Wanted:
     """None: that of the voice."""
     format: str = DEFAULT_FORMAT
     """A name in `synth.audio.encode.FORMATS`."""
+    phrasebook: str | None = None
+    """The book by whose lexicon it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,11 @@ class PlannedClip:
     key: Key
     segment: Segment
     pause_s: float
-    """The silence after it; 0 after the last."""
+    """The silence after it; 0 after the last, unless a pause is written there."""
+    says: tuple[str, ...]
+    """Stands for the sentences that it is, or is a part of: see `proxy.cache.key.text_digest`."""
+    recording: Recording | None = None
+    """What is heard in place of the engine's voice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class Plan:
     @property
     def says(self) -> tuple[str, ...]:
         """Stands for the text of each segment: see `proxy.cache.key.text_digest`."""
-        return tuple(text_digest(planned.segment.text) for planned in self.clips)
+        return tuple(dict.fromkeys(each for planned in self.clips for each in planned.says))
 
     def duration_s(self, clips_s: float) -> float:
         """Of the finished reply, where its clips last so long together."""
@@ -82,19 +88,44 @@ class Plan:
 
 
 class Planner:
-    """Plans replies for the weights that are installed. Pure: no I/O, a tenth of a millisecond."""
+    """Plans replies for the weights that are installed and the phrasebooks that are in use. Pure:
+    no I/O, a tenth of a millisecond."""
 
     def __init__(self, never_stored: NeverStored | None = None) -> None:
         self._never_stored = never_stored or NeverStored()
-        self.weights: Weights | None = None
+        self._weights: Weights | None = None
+        self._wordings = Wordings()
+        self.generation = 0
+        """How often the same text may have come to be planned otherwise."""
+
+    @property
+    def weights(self) -> Weights | None:
         """What clips are made with; None as long as nothing is installed."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, weights: Weights | None) -> None:
+        self.generation += self._weights is not weights
+        self._weights = weights
+
+    @property
+    def wordings(self) -> Wordings:
+        """What the phrasebooks in use say of how things are said."""
+        return self._wordings
+
+    @wordings.setter
+    def wordings(self, wordings: Wordings) -> None:
+        self.generation += 1
+        self._wordings = wordings
 
     def plan(self, wanted: Wanted) -> Plan:
         """What has to be said, in order.
 
         Raises:
             UnknownVoice, UnknownLanguage: see `synth.voices`.
-            CannotSay: nothing in the text can be said, or it is in another script.
+            UnknownPhrasebook: see `proxy.speech.wording`.
+            CannotSay: nothing in the text can be said, it is in another script, or a pause in it
+                cannot be read.
             EngineLoading: the weights are not here yet, so nothing can have been cached either.
         """
         chosen = parse_voice(wanted.voice)
@@ -103,20 +134,22 @@ class Planner:
             require_installed(language)
         else:
             language = parse_language(wanted.language)
-        text = normalise(wanted.text, language)
-        check_script(text, language)
-        pieces = split(text, language)
-        if not pieces:
-            raise CannotSay("There is nothing to say in this text: it has no letters or digits.")
         # Rounded before it is used, not only in the key: what shares a key must sound the same.
         speed = round(wanted.speed, 2)
+        lexicon = self._wordings.lexicon(wanted.phrasebook)
+        who = Who(str(chosen.blend), language.code, speed)
+        pieces = read_pieces(wanted.text, language, who, self._wordings, lexicon)
         shaped_by = self._fingerprint(chosen.blend, language)
         clips = []
         for index, piece in enumerate(pieces):
-            segment = Segment(piece, chosen.blend, language.code, speed, seed=0)
-            key = clip_key(shaped_by, segment)
-            pause = 0.0 if index == len(pieces) - 1 else pause_s(piece, speed)
-            clips.append(PlannedClip(key, replace(segment, seed=seed_of(key)), pause))
+            segment = Segment(piece.text, chosen.blend, language.code, speed, seed=0)
+            key = _key(piece, segment, shaped_by)
+            pause = piece.pause_s
+            if pause is None:
+                pause = 0.0 if index == len(pieces) - 1 else pause_s(piece.text, speed)
+            says = tuple(text_digest(sentence) for sentence in piece.sentences)
+            segment = replace(segment, seed=seed_of(key))
+            clips.append(PlannedClip(key, segment, pause, says, piece.recording))
         whole = rendition_key(
             ((clip.key, clip.pause_s) for clip in clips),
             wanted.format,
@@ -124,14 +157,21 @@ class Planner:
             JOIN_VERSION,
         )
         # Both, since what is said is not what was written: 0800 becomes "zero eight hundred".
-        private = self._never_stored.matches(wanted.text, text)
+        said = " ".join(piece.text for piece in pieces)
+        private = self._never_stored.matches(wanted.text, said)
         return Plan(whole, tuple(clips), FORMATS[wanted.format], private)
 
     def _fingerprint(self, blend: Blend, language: Language) -> tuple[str, ...]:
-        if self.weights is None:
+        if self._weights is None:
             raise EngineLoading("The model is still being fetched.", retry_after_s=10)
         try:
-            return fingerprint(self.weights, blend, language.code)
+            return fingerprint(self._weights, blend, language.code)
         except WeightsError:
             # A folder of the operator's own need not hold every voice there is.
             raise UnknownVoice(f"The voice '{blend}' is not installed on this server.") from None
+
+
+def _key(piece: Piece, segment: Segment, shaped_by: tuple[str, ...]) -> Key:
+    if piece.recording is None:
+        return clip_key(shaped_by, segment)
+    return recording_key(piece.recording.digest, segment)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from enum import Enum
 
 from proxy.cache.entry import About, Entry
+from proxy.cache.key import Key
 from proxy.cache.tiered import TieredCache, Where
 from proxy.speech.clips import AfterHangup, Clips, FoundClip
 from proxy.speech.flight import Abandoned, Flight, Timings
@@ -92,6 +93,14 @@ class Reply:
     def stored(self) -> bool:
         """Whether what was made is in the cache by now."""
         return isinstance(self._source, Flight) and self._source.stored
+
+    @property
+    def made(self) -> Mapping[Key, float]:
+        """The clips that the engine has made for it so far, each with its seconds of audio. None
+        where another request was waiting for the same reply already."""
+        if isinstance(self._source, Flight) and self._asked is Outcome.MISS:
+            return self._source.made
+        return {}
 
     @property
     def entry(self) -> Entry | None:
@@ -195,12 +204,25 @@ class Speaker:
         with self._reading(flight):
             yield Reply(flight, Outcome.COLLAPSED, flight.timings)
 
-    async def pin(self, plan: Plan) -> bool:
-        """Keep what is cached of a reply, whole and in clips, from eviction by traffic. Returns
-        whether the whole is there."""
+    async def keep(self, plan: Plan, terms: Terms) -> float:
+        """Make what is not cached of a reply, and keep it, whole and in clips, from eviction by
+        traffic. Returns how many seconds of audio were made for it.
+
+        Raises:
+            EngineError: it could not be made, or neither memory nor disk could keep it.
+        """
+        with self.listen(plan, terms) as reply:
+            await reply.finish()
+            made_s = sum(reply.made.values())
+        if not await self._cache.pin(plan.key):
+            raise EngineError("It was rendered, but neither memory nor disk could keep it.")
         for planned in plan.clips:
-            await self._cache.pin(planned.key)
-        return await self._cache.pin(plan.key)
+            if planned.recording is None and not await self._cache.pin(planned.key):
+                # The whole is older than it: somebody deleted the clip, or it was damaged.
+                found = await self._clips.get(planned, (), Urgency(terms.priority), terms)
+                made_s += found.clip.duration_s if found.made else 0.0
+                await self._cache.pin(planned.key)
+        return made_s
 
     async def close(self) -> None:
         """Stop making replies; one that is made is still stored. Who still reads one that is not
@@ -298,6 +320,8 @@ class Speaker:
         flight.timings.disk_ms += found.disk_ms
         flight.timings.queue_ms += found.queue_ms
         flight.timings.synth_ms += found.synth_ms
+        if found.made:
+            flight.made[planned.key] = found.clip.duration_s
         return found
 
     @staticmethod

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from proxy.cache.entry import Entry
 from proxy.speech.schedule import Priority
-from synth.engine import EngineError
+from synth.engine import Clip, EngineError, Segment
+
+CheckClip = Callable[[Segment, Clip], Awaitable[None]]
+"""Raises BadAudio: the clip is not to be kept."""
 
 
 class NotCached(EngineError):
@@ -24,11 +28,15 @@ class Terms:
     """Nothing cached before that long ago will do (`max-age`); 0: nothing cached (`no-cache`)."""
     make: bool = True
     """False: take it from the cache or not at all (`only-if-cached`)."""
+    check: CheckClip | None = None
+    """Asked of every clip that is made, before anything is kept of it."""
 
     @property
     def alone(self) -> bool:
         """Whether others must not share what is made on these terms."""
-        return not (self.store and self.make) or self.max_age_s is not None
+        return (
+            not (self.store and self.make) or self.max_age_s is not None or self.check is not None
+        )
 
     def take(self, entry: Entry) -> bool:
         """Whether this cached entry will do."""

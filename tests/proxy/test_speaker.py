@@ -353,7 +353,8 @@ async def test_what_traffic_left_is_pinned_when_a_phrasebook_asks(stage: Stage) 
     await call
     await stage.settle()
     assert (len(stage.disk.pinned), len(stage.disk.traffic)) == (0, 3)
-    await stage.speaker.pin(stage.plan("One. Two."))
+    assert await stage.speaker.keep(stage.plan("One. Two."), Terms(Priority.WARM_UP)) == 0.0
+    await stage.settle()
     assert (len(stage.disk.pinned), len(stage.disk.traffic)) == (3, 0)
 
 

@@ -75,6 +75,115 @@ async def test_the_default_is_mp3(edge: Edge) -> None:
     assert seconds_of(heard.body) > 0.1
 
 
+RATES_HZ = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
+TEXT = "Hello there. How are you?"
+TEXT_S = 0.24 + 0.30 + 0.24
+"""12 and 12 characters at 0.02 s, and the pause of a full stop."""
+
+
+@pytest.mark.parametrize("format", TYPES)
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+async def test_every_format_can_be_had_at_every_sample_rate(
+    edge: Edge, format: str, rate_hz: int
+) -> None:
+    first = await edge.say(TEXT, response_format=format, sample_rate=rate_hz)
+    kept = await edge.say(TEXT, response_format=format, sample_rate=rate_hz)
+    assert (first.outcome, kept.outcome) == (MISS, HIT)
+    content_type = TYPES[format].replace("24000", str(rate_hz))
+    assert first.headers["Content-Type"] == kept.headers["Content-Type"] == content_type
+    assert kept.headers["Content-Location"].endswith(f".{format}")
+    if format == "pcm":
+        assert first.body == kept.body
+        assert len(kept.body) / 2 == pytest.approx(TEXT_S * rate_hz, abs=1)
+    else:
+        info = soundfile.info(io.BytesIO(kept.body))
+        assert (info.samplerate, info.channels) == (rate_hz, 1)
+        assert info.duration == pytest.approx(TEXT_S, abs=1e-3)
+    assert only(edge, "Hello there.", "How are you?")
+
+
+async def test_a_reply_at_another_sample_rate_has_an_address_of_its_own(edge: Edge) -> None:
+    bodies = {}
+    for rate_hz in (8_000, 16_000):
+        said = await edge.say("Got it.", response_format="pcm", sample_rate=rate_hz)
+        answer = await edge.client.get(said.headers["Content-Location"])
+        assert answer.headers["Content-Type"] == f"audio/pcm;rate={rate_hz}"
+        bodies[said.headers["Content-Location"]] = await answer.read()
+        assert bodies[said.headers["Content-Location"]] == said.body
+        other = said.headers["Content-Location"].replace(".pcm", f".pcm_{rate_hz}")
+        assert (await edge.client.get(other)).status == 404
+    assert len(bodies) == 2
+
+
+async def test_a_hit_is_a_hit_at_its_own_sample_rate_only(edge: Edge) -> None:
+    for rate_hz in RATES_HZ:
+        said = await edge.say("Got it.", response_format="wav", sample_rate=rate_hz)
+        assert said.outcome == MISS
+    for rate_hz in RATES_HZ:
+        said = await edge.say("Got it.", response_format="wav", sample_rate=rate_hz)
+        assert (said.outcome, soundfile.info(io.BytesIO(said.body)).samplerate) == (HIT, rate_hz)
+    assert only(edge, "Got it.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "same"),
+    [
+        ({"response_format": "pcm_8000"}, {"response_format": "pcm", "sample_rate": 8_000}),
+        (
+            {"response_format": "pcm_8000", "sample_rate": 8_000},
+            {"response_format": "pcm", "sample_rate": 8_000},
+        ),
+        (
+            {"response_format": "wav_16000", "sample_rate": None},
+            {"response_format": "wav", "sample_rate": 16_000},
+        ),
+        ({"response_format": "mp3_24000"}, {}),
+        ({"sample_rate": 24_000}, {}),
+        ({"sample_rate": None}, {"response_format": "mp3"}),
+    ],
+)
+async def test_a_format_can_be_named_with_its_sample_rate(
+    edge: Edge, fields: dict[str, object], same: dict[str, object]
+) -> None:
+    said = await edge.say("Got it.", **fields)
+    again = await edge.say("Got it.", **same)
+    assert (said.status, again.outcome) == (200, HIT)
+    assert said.headers["Content-Location"] == again.headers["Content-Location"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says"),
+    [
+        ({"sample_rate": 11_025}, "sample_rate", "8000, 16000, 22050, 24000, 44100 or 48000"),
+        ({"sample_rate": 0}, "sample_rate", "44100 or 48000"),
+        ({"sample_rate": -8_000}, "sample_rate", "44100 or 48000"),
+        ({"sample_rate": 10**30}, "sample_rate", "44100 or 48000"),
+        ({"sample_rate": 8_000.5}, "sample_rate", "44100 or 48000"),
+        ({"sample_rate": "8000"}, "sample_rate", "44100 or 48000"),
+        ({"sample_rate": True}, "sample_rate", "44100 or 48000"),
+        ({"sample_rate": [8_000]}, "sample_rate", "44100 or 48000"),
+        (
+            {"response_format": "pcm_8000", "sample_rate": 16_000},
+            "sample_rate",
+            "response_format is 'pcm_8000'",
+        ),
+        ({"response_format": "mp3_24000", "sample_rate": 8_000}, "sample_rate", "leave one"),
+        ({"response_format": "pcm_800"}, "response_format", "Did you mean 'pcm_8000'"),
+        ({"response_format": "pcm_11025"}, "response_format", "there are mp3, wav, pcm."),
+        ({"response_format": "pcm_"}, "response_format", "there are mp3, wav, pcm."),
+        ({"response_format": "8000"}, "response_format", "there are mp3, wav, pcm."),
+    ],
+)
+async def test_a_sample_rate_that_there_is_not_is_refused(
+    edge: Edge, fields: dict[str, object], param: str, says: str
+) -> None:
+    heard = await edge.say("Got it.", **fields)
+    error = error_of(heard)
+    assert (heard.status, error["param"], error["code"]) == (400, param, "invalid_value")
+    assert says in error["message"] and len(error["message"]) < 200
+    assert edge.syntheses() == {}
+
+
 async def test_all_formats_last_as_long(edge: Edge) -> None:
     text = "Hello there. How are you?"
     await edge.say(text, response_format="wav")

@@ -68,6 +68,11 @@ def main() -> None:
     answers.flush()
     while True:
         header, _ = requests.get()
+        if "check" in header:
+            segments = [wire.segment_from_json(fields) for fields in header["check"]]
+            answers.write(wire.pack_checked([_why_not(segment) for segment in segments]))
+            answers.flush()
+            continue
         segment = wire.segment_from_json(header["segment"])
         ahead = [wire.segment_from_json(fields) for fields in header["ahead"]]
         try:
@@ -94,6 +99,11 @@ def _synthesize(segment: Segment, ahead: Sequence[Segment]) -> Clip:
             lines.write(segment.text + "\n")
     _obey(segment.text)
     return _tone(segment)
+
+
+def _why_not(segment: Segment) -> str | None:
+    cannot = _command(segment.text)[0] == "cannot say"
+    return f"The script has no way to say {segment.text!r}." if cannot else None
 
 
 def _command(text: str) -> tuple[str, Path]:
