@@ -1,0 +1,1 @@
+"""From YAML files to phrasebooks, and all that is wrong with them."""
