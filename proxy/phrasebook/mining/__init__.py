@@ -1,0 +1,1 @@
+"""What callers hear, counted, and the phrasebook that is proposed from it."""
