@@ -144,12 +144,40 @@ class CacheSettings:
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
 class PhrasebookSettings:
-    """Phrases rendered before anybody asks for them."""
+    """What agents say, written down: see docs/phrasebooks.md."""
 
-    warm_at_start: bool = True
-    """Render the phrasebooks into the cache, in the background, once the engine is up."""
     directory: Path | None = None
     """A folder of phrasebooks (`*.yaml`, `*.yml`); by default those that come with kokoro-edge."""
+    books: Annotated[tuple[str, ...], BeforeValidator(_read_names)] = ()
+    """Names of the books to use, separated by commas; `all` are all in the folder. None named are
+    all in a folder of your own, and of those that come with kokoro-edge `telephone-en-us`."""
+
+
+@settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
+class WarmSettings:
+    """When the phrasebooks are rendered into the cache, and how that is checked."""
+
+    at_start: bool = True
+    """Render what is missing of the phrasebooks once the engine is up, behind every request."""
+    before_ready: bool = False
+    """`/health/ready` turns 200 after that, and not as soon as the engine is up."""
+    on_change: bool = True
+    """Notice when a phrasebook is edited, take it over, and render what is new in it. Otherwise
+    that takes `kokoro-edge warm`, a reload over HTTP, or a restart."""
+    verify_model: str | None = None
+    """What `kokoro-edge warm --verify` recognises speech with: the name or folder of a
+    faster-whisper model. By default the small English one of the extra `verify`."""
+
+
+@settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
+class MineSettings:
+    """What callers hear that no phrasebook holds, counted to propose one from."""
+
+    enabled: bool = False
+    """Count the sentences that are asked for and are in no phrasebook, and keep the counts with
+    their text, for `kokoro-edge phrasebook mine`."""
+    max_sentences: Annotated[int, Field(ge=64, le=1_048_576)] = 16_384
+    """How many sentences are told apart at most. What is rare gives way to what is frequent."""
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
@@ -170,6 +198,8 @@ class Settings:
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
     phrasebook: PhrasebookSettings = PhrasebookSettings()
+    warm: WarmSettings = WarmSettings()
+    mine: MineSettings = MineSettings()
     log: LogSettings = LogSettings()
 
 

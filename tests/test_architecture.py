@@ -19,6 +19,7 @@ LAYERS = (
     ("proxy.cache",),
     ("proxy.speech",),
     ("proxy.phrasebook",),
+    ("proxy.parts",),
     ("proxy.api",),
     ("proxy.app",),
     ("proxy.serve",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -14,17 +13,10 @@ from typing import BinaryIO, TypeVar, cast
 from aiohttp import web
 
 from proxy import __version__
-from proxy.api.access import Access
+from proxy.api.admin_routes import ADMIN_PATH, tell
 from proxy.api.admin_schema import Filters, PurgeRequest, VerifyRequest, read_body, read_query
-from proxy.api.errors import CacheUnavailable, response_to, unforeseen
-from proxy.api.middleware import (
-    ABORTED,
-    ERROR_CODE,
-    NOT_ASKED,
-    REQUEST_ID,
-    Handler,
-    total_timing,
-)
+from proxy.api.errors import CacheUnavailable
+from proxy.api.middleware import ABORTED, NOT_ASKED, REQUEST_ID, Handler, total_timing
 from proxy.cache import upkeep
 from proxy.cache.archive import Keeping, export_entries, import_entries
 from proxy.cache.disk import DiskTier
@@ -37,17 +29,15 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ADMIN_PATH = "/v1/admin"
 CACHE_PATH = f"{ADMIN_PATH}/cache"
 
 _UPLOAD_BYTES = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
-class AdminApi:
+class CacheAdminApi:
     """What `kokoro-edge cache` asks of a running server. What takes long is told line by line."""
 
-    access: Access
     disk: DiskTier
     memory: MemoryTier
     cache: TieredCache
@@ -55,11 +45,16 @@ class AdminApi:
     step_deadline_s: float = 30.0
     """Of a millisecond of work. A disk that does not answer must not keep whoever asks for ever."""
 
-    def add_routes(self, app: web.Application) -> None:
-        for (method, path), handler in self._handlers().items():
-            app.router.add_route(method, path, self._guarded(handler))
-        for path in (ADMIN_PATH, ADMIN_PATH + "/{rest:.*}"):
-            app.router.add_route("*", path, self._guarded(self.nothing))
+    def handlers(self) -> dict[tuple[str, str], Handler]:
+        """By method and path."""
+        return {
+            ("GET", CACHE_PATH): self.stats,
+            ("GET", f"{CACHE_PATH}/entries"): self.entries,
+            ("POST", f"{CACHE_PATH}/verify"): self.verify,
+            ("POST", f"{CACHE_PATH}/purge"): self.purge,
+            ("GET", f"{CACHE_PATH}/export"): self.export_archive,
+            ("POST", f"{CACHE_PATH}/import"): self.import_archive,
+        }
 
     async def stats(self, request: web.Request) -> web.Response:
         found = Stats([])
@@ -74,11 +69,11 @@ class AdminApi:
 
     async def entries(self, request: web.Request) -> web.StreamResponse:
         selection = await read_query(Filters, request).selection()
-        return await self._tell(request, self._steps(upkeep.entries(self.disk.stores, selection)))
+        return await _tell(request, self._steps(upkeep.entries(self.disk.stores, selection)))
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
         asked = await read_body(VerifyRequest, request)
-        return await self._tell(request, self._steps(upkeep.verify(self.disk.stores, asked.repair)))
+        return await _tell(request, self._steps(upkeep.verify(self.disk.stores, asked.repair)))
 
     async def purge(self, request: web.Request) -> web.StreamResponse:
         asked = await read_body(PurgeRequest, request)
@@ -86,7 +81,7 @@ class AdminApi:
             steps = upkeep.purge_all(self.disk.stores)
         else:
             steps = upkeep.purge(self.disk.stores, await asked.selection())
-        return await self._tell(request, self._purged(steps))
+        return await _tell(request, self._purged(steps))
 
     async def export_archive(self, request: web.Request) -> web.StreamResponse:
         selection = await read_query(Filters, request).selection()
@@ -129,32 +124,9 @@ class AdminApi:
         try:
             size_bytes = await _receive(request, file)
             steps = import_entries(self.disk.stores, file, size_bytes, self.keeping)
-            return await self._tell(request, self._steps(steps))
+            return await _tell(request, self._steps(steps))
         finally:
             await asyncio.to_thread(file.close)
-
-    async def nothing(self, request: web.Request) -> web.StreamResponse:
-        allowed = [method for method, path in self._handlers() if path == request.path]
-        if allowed:
-            raise web.HTTPMethodNotAllowed(request.method, allowed)
-        raise web.HTTPNotFound
-
-    def _handlers(self) -> dict[tuple[str, str], Handler]:
-        return {
-            ("GET", CACHE_PATH): self.stats,
-            ("GET", f"{CACHE_PATH}/entries"): self.entries,
-            ("POST", f"{CACHE_PATH}/verify"): self.verify,
-            ("POST", f"{CACHE_PATH}/purge"): self.purge,
-            ("GET", f"{CACHE_PATH}/export"): self.export_archive,
-            ("POST", f"{CACHE_PATH}/import"): self.import_archive,
-        }
-
-    def _guarded(self, handler: Handler) -> Handler:
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            self.access.check(request)
-            return await handler(request)
-
-        return guarded
 
     async def _steps(self, steps: Iterator[T]) -> AsyncIterator[T]:
         """Raises CacheUnavailable: the storage failed, or does not answer."""
@@ -185,33 +157,9 @@ class AdminApi:
         finally:
             self.cache.forget()
 
-    async def _tell(
-        self, request: web.Request, steps: AsyncIterator[list[Step]]
-    ) -> web.StreamResponse:
-        """One JSON object a line. What fails before there is a line has its status; what fails
-        later is a line by itself, the last one."""
-        response = web.StreamResponse(
-            headers={
-                "Content-Type": "application/x-ndjson",
-                "Cache-Status": NOT_ASKED,
-                "Server-Timing": total_timing(request),
-                "X-Request-Id": request[REQUEST_ID],
-            }
-        )
-        try:
-            async for told in steps:
-                if not told:
-                    continue
-                if not response.prepared:
-                    await response.prepare(request)
-                await response.write(b"".join(to_json(step) + b"\n" for step in told))
-        except ConnectionError:
-            raise
-        except Exception as error:
-            if not response.prepared:
-                raise
-            await response.write(_error_line(request, error))
-        return response
+
+async def _tell(request: web.Request, steps: AsyncIterator[list[Step]]) -> web.StreamResponse:
+    return await tell(request, ([to_json(step) for step in told] async for told in steps))
 
 
 def _nameless_file(folder: Path) -> BinaryIO:
@@ -236,13 +184,3 @@ def _unavailable(error: Exception) -> CacheUnavailable:
     if isinstance(error, TimeoutError):
         return CacheUnavailable("The disk does not answer.")
     return CacheUnavailable(f"The cache on disk cannot be used: {error}.")
-
-
-def _error_line(request: web.Request, error: Exception) -> bytes:
-    response = response_to(error)
-    if response is None:
-        logger.exception("request %s failed", request[REQUEST_ID])
-        response = unforeseen()
-    told = response.text or ""
-    request[ERROR_CODE] = json.loads(told)["error"]["code"]
-    return told.encode() + b"\n"

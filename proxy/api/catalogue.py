@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -22,10 +23,14 @@ class CatalogueApi:
     """Answers at once, whatever the engine does."""
 
     pool: EnginePool
+    is_warm: Callable[[], bool]
+    """Whether the phrasebooks are rendered as far as calls are to wait for that."""
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/", self.root)
         app.router.add_get("/health", self.health)
+        app.router.add_get("/health/live", self.health)
+        app.router.add_get("/health/ready", self.ready)
         # Some clients warm their connection up at the base URL.
         app.router.add_get("/v1", self.root)
         app.router.add_get("/v1/", self.root)
@@ -53,6 +58,20 @@ class CatalogueApi:
         if self.pool.problem:
             body["problem"] = self.pool.problem
         return web.json_response(body)
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """200 from when on calls should come: the engine is up and, with `warm.before_ready`, the
+        phrasebooks are rendered. A later loss of the engine does not undo that: it is replaced, and
+        what is cached is served meanwhile."""
+        if self.pool.was_up and self.is_warm():
+            return web.json_response({"status": "ready"})
+        if not self.pool.was_up:
+            reason = self.pool.problem or "the engine is loading"
+        else:
+            reason = "the phrasebooks are being rendered"
+        return web.json_response(
+            {"status": "not ready", "reason": reason}, status=503, headers={"Retry-After": "1"}
+        )
 
     async def models(self, request: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [_model(MODEL)]})

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from proxy.cache.archive import NotAnArchive
 from proxy.cache.selection import NothingToSay
+from proxy.phrasebook.warm import WarmUpRunning
 from proxy.speech.flight import Abandoned
 from proxy.speech.schedule import Overloaded
 from proxy.speech.terms import NotCached
+from proxy.speech.wording import UnknownPhrasebook
 from synth.engine import (
     BadAudio,
     CannotSay,
@@ -22,6 +24,7 @@ from synth.engine import (
     EngineLoading,
     EngineUnavailable,
 )
+from synth.verify import VerifierUnavailable
 from synth.voices import UnknownLanguage, UnknownVoice
 
 
@@ -36,6 +39,22 @@ class BadRequest(Exception):
 
 class NoSuchClip(Exception):
     """Nothing is stored under this address."""
+
+
+class NoSuchPhrasebook(Exception):
+    """No phrasebook of this name is in use."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"There is no phrasebook {name[:80]!r}; there are {', '.join(known) or 'none'}."
+        )
+
+
+class MiningOff(Exception):
+    """Nothing is counted."""
+
+    def __init__(self) -> None:
+        super().__init__("Nothing is counted: set mine.enabled for this server first.")
 
 
 class RangeNotSatisfiable(Exception):
@@ -76,11 +95,16 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     UnknownVoice: Problem(400, _INVALID, "voice_not_found", "voice"),
     UnknownLanguage: Problem(400, _INVALID, "language_not_found", "lang_code"),
     CannotSay: Problem(400, _INVALID, "cannot_say", "input"),
+    UnknownPhrasebook: Problem(400, _INVALID, "phrasebook_not_found", "phrasebook"),
+    VerifierUnavailable: Problem(400, _INVALID, "verifier_unavailable", "verify"),
     NothingToSay: Problem(400, _INVALID, "nothing_to_say", "text"),
     NotAnArchive: Problem(400, _INVALID, "not_an_archive"),
     KeyNeeded: Problem(401, _INVALID, "invalid_api_key"),
     AdministrationOff: Problem(403, _INVALID, "administration_off"),
     NoSuchClip: Problem(404, _INVALID, "clip_not_found"),
+    MiningOff: Problem(404, _INVALID, "mining_off"),
+    NoSuchPhrasebook: Problem(404, _INVALID, "no_such_phrasebook"),
+    WarmUpRunning: Problem(409, _INVALID, "warm_up_running"),
     RangeNotSatisfiable: Problem(416, _INVALID, "range_not_satisfiable"),
     NotCached: Problem(504, _SERVER, "not_cached"),
     BadAudio: Problem(502, _SERVER, "bad_audio"),

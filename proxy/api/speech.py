@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -16,11 +17,14 @@ from proxy.api.errors import BadRequest
 from proxy.api.middleware import CACHE_STATUS, REQUEST_ID
 from proxy.api.schema import parse
 from proxy.cache.entry import Entry
+from proxy.cache.key import Key
 from proxy.speech.plan import Plan, Planner
 from proxy.speech.speaker import Reply, Speaker
 from proxy.speech.terms import Terms
 
 logger = logging.getLogger(__name__)
+
+Note = Callable[[Plan, Collection[Key]], None]
 
 _REMEMBERED = 2048
 _REMEMBERED_BODY_BYTES = 2048
@@ -37,11 +41,13 @@ class _Asked:
 class SpeechApi:
     """The handler and what it needs."""
 
-    def __init__(self, planner: Planner, speaker: Speaker) -> None:
+    def __init__(self, planner: Planner, speaker: Speaker, note: Note | None = None) -> None:
+        """`note` is told of every reply that may leave a trace, and of the clips made for it."""
         self._planner = planner
         self._speaker = speaker
+        self._note = note
         self._remembered: Moka[bytes, _Asked] = Moka(_REMEMBERED, policy="lru")
-        self._planned_for = planner.weights
+        self._planned_for = planner.generation
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_post("/v1/audio/speech", self.speak)
@@ -56,17 +62,28 @@ class SpeechApi:
         looked_s = time.perf_counter()
         entry = self._speaker.recall(plan, terms)
         if entry is not None:
+            if self._note is not None and terms.store:
+                self._note(plan, ())
             return await _send_hit(request, entry, asked, began_s, looked_s)
         request[CACHE_STATUS] = miss(plan.key.id)
         with self._speaker.listen(plan, terms) as reply:
             await reply.begin()
-            headers = reply_headers(request, plan.key.id, reply)
-            _add_headers(headers, plan, terms, reply, began_s)
-            entry = reply.entry
-            if entry is None:
-                return await send_stream(request, reply, headers)
-            check_preconditions(request, entry.etag)
-            return await send_whole(request, entry.payload, headers)
+            try:
+                return await self._send(request, plan, terms, reply, began_s)
+            finally:
+                if self._note is not None and terms.store:
+                    self._note(plan, reply.made)
+
+    async def _send(
+        self, request: web.Request, plan: Plan, terms: Terms, reply: Reply, began_s: float
+    ) -> web.StreamResponse:
+        headers = reply_headers(request, plan.key.id, reply)
+        _add_headers(headers, plan, terms, reply, began_s)
+        entry = reply.entry
+        if entry is None:
+            return await send_stream(request, reply, headers)
+        check_preconditions(request, entry.etag)
+        return await send_whole(request, entry.payload, headers)
 
     def _read(self, body: bytes, remember: bool) -> _Asked:
         """What this body asks for.
@@ -75,9 +92,9 @@ class SpeechApi:
         what is said again is asked for in the same bytes; so that is remembered, but not of what is
         to leave no trace.
         """
-        if self._planned_for is not self._planner.weights:
+        if self._planned_for != self._planner.generation:
             self._remembered.clear()
-            self._planned_for = self._planner.weights
+            self._planned_for = self._planner.generation
         asked = self._remembered.get(body)
         if asked is None:
             plan = self._planner.plan(parse(body).wanted())

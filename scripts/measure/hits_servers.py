@@ -73,7 +73,7 @@ def ours(directory: Path, models: Path) -> Iterator[Server]:
         raise LoadError(f"no model in {models}: fetch it with `kokoro-edge fetch`")
     (directory / "models").symlink_to(models)
     flags = ("--port", "0", "--cache-directory", str(directory))
-    command = (str(COMMAND), "serve", *flags, "--phrasebook-warm-at-start", "false")
+    command = (str(COMMAND), "serve", *flags, "--warm-at-start", "false")
     with _running("kokoro-edge", command, directory) as server:
         server.wait_for("engine ready on")
         yield server

@@ -144,7 +144,7 @@ def _server(directory: Path) -> Iterator[tuple[str, int, float]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [str(COMMAND), "serve", "--port", str(port), "--cache-directory", str(directory)]
-    command += ["--cache-disk-bytes", str(_DISK_BYTES), "--phrasebook-warm-at-start", "false"]
+    command += ["--cache-disk-bytes", str(_DISK_BYTES), "--warm-at-start", "false"]
     command += ["--cache-memory-bytes", "64MiB"]
     began_s = time.perf_counter()
     process = subprocess.Popen(

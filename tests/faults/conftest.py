@@ -76,7 +76,7 @@ def start_server(cache: Path, weights_folder: Path, tmp_path: Path) -> Iterator[
             "engine.weights": weights_folder,
             "cache.directory": directory,
             "cache.memory_bytes": 0,
-            "phrasebook.warm_at_start": "false",
+            "warm.at_start": "false",
             **(settings or {}),
         }
         weights.fetch(str(given["engine.weights"]), directory)

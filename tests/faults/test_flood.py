@@ -43,7 +43,7 @@ async def test_a_flood_of_texts_is_turned_away_and_what_is_hot_or_pinned_is_serv
             "engine.max_waiting": 4,
             "cache.memory_bytes": 2 * MIB,
             "cache.disk_bytes": MIB,
-            "phrasebook.warm_at_start": "true",
+            "warm.at_start": "true",
             "phrasebook.directory": books,
         }
     )

@@ -22,7 +22,7 @@ def warming(
     book = {"name": "desk", "voices": ["af_bella"], "formats": ["wav"], "phrases": phrases}
     folder.mkdir(exist_ok=True)
     (folder / "desk.yaml").write_text(json.dumps(book), encoding="utf-8")
-    settings = {"phrasebook.warm_at_start": "true", "phrasebook.directory": folder, **options}
+    settings = {"warm.at_start": "true", "phrasebook.directory": folder, **options}
     return start_server(settings=settings), phrases
 
 

@@ -28,6 +28,7 @@ from proxy.settings import (
     PhrasebookSettings,
     ServerSettings,
     Settings,
+    WarmSettings,
 )
 from synth import weights
 from synth.voices import VOICES
@@ -144,8 +145,17 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def little_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a phrasebook that is read in no time."""
+    folder = tmp_path_factory.mktemp("books")
+    book = "name: little\nvoices: [af_bella]\nformats: [mp3]\nphrases: [This is a phrase.]\n"
+    (folder / "little.yaml").write_text(book, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
-def settings(tmp_path: Path, weights_folder: Path) -> Settings:
+def settings(tmp_path: Path, weights_folder: Path, little_book: Path) -> Settings:
     """Of a server with an empty cache, whose weights are known before it starts."""
     directory = tmp_path / "cache"
     weights.fetch(str(weights_folder), directory)
@@ -153,7 +163,8 @@ def settings(tmp_path: Path, weights_folder: Path) -> Settings:
         server=ServerSettings(shutdown_s=0.2),
         engine=EngineSettings(weights=str(weights_folder)),
         cache=CacheSettings(directory=directory),
-        phrasebook=PhrasebookSettings(warm_at_start=False),
+        phrasebook=PhrasebookSettings(directory=little_book),
+        warm=WarmSettings(at_start=False),
     )
 
 

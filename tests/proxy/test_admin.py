@@ -20,7 +20,8 @@ from pydantic import SecretStr
 from pytest_aiohttp.plugin import AiohttpClient
 
 from proxy.api.access import Access
-from proxy.api.admin import AdminApi
+from proxy.api.admin_routes import add_admin_routes
+from proxy.api.cache_admin import CacheAdminApi
 from proxy.api.errors import AdministrationOff, KeyNeeded
 from proxy.api.middleware import around
 from proxy.api.request_log import RequestLog
@@ -482,7 +483,8 @@ async def test_a_disk_that_does_not_answer_is_a_503(
         cache = TieredCache(memory, disk, disk.counts)
         access = Access(None, "127.0.0.1")
         app = web.Application(middlewares=[around(RequestLog())])
-        AdminApi(access, disk, memory, cache, Keeping(), step_deadline_s=0.05).add_routes(app)
+        admin = CacheAdminApi(disk, memory, cache, Keeping(), step_deadline_s=0.05)
+        add_admin_routes(app, access, admin.handlers())
         client = await aiohttp_client(app)
         answers = threading.Event()
         stuck = asyncio.create_task(disk.run(answers.wait))

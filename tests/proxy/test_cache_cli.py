@@ -551,7 +551,7 @@ async def test_a_server_that_runs_is_found_by_the_directory_alone(
         subprocess.Popen[str],
         [
             *(sys.executable, SCRIPTED_SERVER, f"server.host={host}", "server.port=0"),
-            *(f"engine.weights={weights_folder}", "phrasebook.warm_at_start=false"),
+            *(f"engine.weights={weights_folder}", "warm.at_start=false"),
         ],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

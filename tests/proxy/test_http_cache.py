@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import xxhash
 
-from proxy.settings import PhrasebookSettings, Settings
+from proxy.settings import PhrasebookSettings, Settings, WarmSettings
 from tests.proxy.conftest import HIT, MISS, SPEECH, Barrier, Edge, Heard, StartEdge, outcome_of
 
 TEXT = "Hello there. How are you?"
@@ -535,6 +535,7 @@ async def test_a_phrase_is_pinned_whatever_else_is_written_to_disk(
             settings,
             cache=replace(settings.cache, disk_admission="second", memory_bytes=0),
             phrasebook=PhrasebookSettings(directory=tmp_path),
+            warm=WarmSettings(),
         )
     )
     async with asyncio.timeout(30):

@@ -77,6 +77,8 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "cache.never_store": ("emails", ("emails",)),
     "cache.never_store_patterns": (r"ref-\d+", (re.compile(r"ref-\d+"),)),
     "phrasebook.directory": ("/somewhere", Path("/somewhere")),
+    "phrasebook.books": ("desk", ("desk",)),
+    "warm.verify_model": ("small", "small"),
 }
 """Of settings whose default cannot be written down: how to set one, and what that is."""
 
@@ -192,7 +194,7 @@ def test_an_unknown_variable_names_the_nearest() -> None:
         ("cache.memory_bytes", "-1"),
         ("cache.disk_bytes", "1000"),
         ("cache.disk_bytes", "1KiB"),
-        ("phrasebook.warm_at_start", "perhaps"),
+        ("warm.at_start", "perhaps"),
         ("log.level", "LOUD"),
     ],
 )

@@ -12,7 +12,7 @@ from synth.weights import Weights
 from tests.real.recogniser import Recogniser
 from tests.real.server import Server, serve
 
-WITHOUT_WARM_UP = ("--phrasebook-warm-at-start", "false")
+WITHOUT_WARM_UP = ("--warm-at-start", "false")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,203 @@
+"""`/v1/admin/warm` and `/v1/admin/phrasebooks`: render, look at and reload what is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from proxy.api.admin_routes import ADMIN_PATH, tell
+from proxy.api.admin_schema import read_body, read_query
+from proxy.api.errors import MiningOff, NoSuchPhrasebook, error_response
+from proxy.api.middleware import ERROR_CODE, Handler
+from proxy.phrasebook.book import Phrasebook, Problem
+from proxy.phrasebook.mining.heard import Heard
+from proxy.phrasebook.mining.mined import mine, mined_to_json
+from proxy.phrasebook.mining.miner import Miner
+from proxy.phrasebook.shelf import Shelf
+from proxy.phrasebook.steps import to_json
+from proxy.phrasebook.survey import Survey
+from proxy.phrasebook.takes import Take
+from proxy.phrasebook.warm import Orders, WarmUp
+
+WARM_PATH = f"{ADMIN_PATH}/warm"
+PHRASEBOOKS_PATH = f"{ADMIN_PATH}/phrasebooks"
+MINE_PATH = f"{ADMIN_PATH}/mine"
+
+
+class WarmRequest(BaseModel):
+    """The body of `POST /v1/admin/warm`; none is an empty object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dry_run: bool = False
+    prune: bool = False
+    verify: bool = False
+
+    def orders(self) -> Orders:
+        return Orders(dry_run=self.dry_run, prune=self.prune, verify=self.verify)
+
+
+class MineRequest(BaseModel):
+    """The query of `GET /v1/admin/mine`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_requests: Annotated[int, Field(ge=1)] = 20
+    max_phrases: Annotated[int, Field(ge=1)] | None = None
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "mined"
+
+
+@dataclass(frozen=True, slots=True)
+class PhrasebookAdminApi:
+    """What `kokoro-edge warm` and the dashboard ask of a running server."""
+
+    shelf: Shelf
+    warm_up: WarmUp
+    miner: Miner | None
+    """None where `mine.enabled` is off."""
+
+    def handlers(self) -> dict[tuple[str, str], Handler]:
+        """By method and path."""
+        return {
+            ("POST", WARM_PATH): self.warm,
+            ("GET", PHRASEBOOKS_PATH): self.books,
+            ("POST", f"{PHRASEBOOKS_PATH}/reload"): self.reload,
+            ("GET", PHRASEBOOKS_PATH + "/{name}"): self.book,
+            ("GET", MINE_PATH): self.mine,
+        }
+
+    async def warm(self, request: web.Request) -> web.StreamResponse:
+        """It stops when whoever asked hangs up; what is rendered by then is kept."""
+        orders = (await read_body(WarmRequest, request)).orders()
+
+        async def lines() -> AsyncGenerator[list[bytes], None]:
+            async with contextlib.aclosing(self.warm_up.run(orders)) as steps:
+                async for step in steps:
+                    yield [to_json(step)]
+
+        async with contextlib.aclosing(lines()) as told:
+            return await tell(request, told)
+
+    async def books(self, request: web.Request) -> web.Response:
+        survey = await self.warm_up.survey()
+        takes = await self.warm_up.takes()
+        running, last = self.warm_up.progress, self.warm_up.last
+        return _json(
+            {
+                "directory": str(self.shelf.directory),
+                "books": [self._summary(book, takes, survey) for book in self.shelf.books],
+                "problems": _problems(self.shelf.problems),
+                "running": None if running is None else asdict(running),
+                "last": None if last is None else asdict(last),
+            }
+        )
+
+    async def book(self, request: web.Request) -> web.Response:
+        """Every phrase of one, with what has become of it."""
+        name = request.match_info["name"]
+        book = next((book for book in self.shelf.books if book.name == name), None)
+        if book is None:
+            raise NoSuchPhrasebook(name, [book.name for book in self.shelf.books])
+        survey = await self.warm_up.survey()
+        takes = await self.warm_up.takes([book])
+        return _json(
+            {
+                **self._summary(book, takes, survey),
+                "phrases": [self._phrase(take, survey) for take in takes],
+            }
+        )
+
+    async def reload(self, request: web.Request) -> web.Response:
+        reloaded = await self.shelf.reload()
+        body = {
+            "taken_over": list(reloaded.taken_over),
+            "dropped": list(reloaded.dropped),
+            "kept": list(reloaded.kept),
+            "problems": _problems(reloaded.problems),
+        }
+        if not reloaded.problems:
+            return _json(body)
+        request[ERROR_CODE] = "phrasebook_problems"
+        count = len(reloaded.problems)
+        refused = error_response(
+            422,
+            f"{count} {'thing is' if count == 1 else 'things are'} wrong with the phrasebooks. "
+            "Those that are broken are used as they were before.",
+            "invalid_request_error",
+            "phrasebook_problems",
+        )
+        return _json({**json.loads(refused.text or "{}"), **body}, status=422)
+
+    async def mine(self, request: web.Request) -> web.Response:
+        """What `proxy.phrasebook.mining.mined` tells: the book that is proposed, and its worth."""
+        asked = read_query(MineRequest, request)
+        if self.miner is None:
+            raise MiningOff
+        heard = await self.miner.heard()
+        # A copy: it is counted in meanwhile.
+        copied = Heard.from_bytes(heard.to_bytes())
+        mined = await asyncio.to_thread(
+            mine, copied, self.shelf.books, asked.min_requests, asked.max_phrases, asked.name
+        )
+        return _json(mined_to_json(mined))
+
+    def _summary(
+        self, book: Phrasebook, takes: Sequence[Take], survey: Survey
+    ) -> dict[str, object]:
+        states = Counter(self._state(take, survey) for take in takes if take.book is book)
+        return {
+            "name": book.name,
+            "path": str(book.path),
+            "phrases": len(book.phrases),
+            "takes": sum(states.values()),
+            **{state: states[state] for state in ("cached", "missing", "stale", "failed")},
+        }
+
+    def _phrase(self, take: Take, survey: Survey) -> dict[str, object]:
+        phrase = take.phrase
+        return {
+            "id": phrase.id,
+            "text": phrase.text,
+            "voice": take.voice,
+            "language": phrase.language,
+            "speed": take.speed,
+            "formats": list(phrase.formats),
+            "tags": list(phrase.tags),
+            "priority": phrase.priority,
+            "recording": phrase.recording is not None,
+            "path": str(phrase.path),
+            "line": phrase.line,
+            "state": self._state(take, survey),
+            "why": take.problem or self._why(take),
+            "clips": {plan.format.name: plan.key.id for plan in take.plans},
+        }
+
+    def _state(self, take: Take, survey: Survey) -> str:
+        if survey.is_kept(take):
+            return "cached"
+        if take.problem or self._why(take):
+            return "failed"
+        return "stale" if survey.is_stale(take) else "missing"
+
+    def _why(self, take: Take) -> str | None:
+        return self.warm_up.failed.get((take.phrase.text, take.voice, take.speed))
+
+
+def _problems(problems: Sequence[Problem]) -> list[dict[str, object]]:
+    return [
+        {"path": str(each.path), "line": each.line, "message": each.message} for each in problems
+    ]
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.json_response(
+        body, status=status, dumps=lambda it: json.dumps(it, ensure_ascii=False)
+    )

@@ -1,0 +1,82 @@
+"""What rendering comes to, before it is done: seconds of speech, bytes, time. Pure."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from synth.audio.encode import FORMATS
+
+GUESSED_PACE = 0.4
+"""Seconds of work for each second of speech, as two cores without a GPU take."""
+
+_CHARS_PER_S = 14.5
+"""English at its own pace; the other languages are within a fifth of that."""
+_SHORTEST_S = 0.5
+_CLIP_BYTES_PER_S = 26_000
+"""FLAC at 24 kHz."""
+_MP3_BYTES_PER_S = {8_000: 4_000, 16_000: 6_000, 22_050: 8_000, 24_000: 8_000}
+"""By sample rate; 12,000 at the others."""
+_ENTRY_BYTES = 700
+"""Of an envelope and its row."""
+
+
+def speech_s(text: str, speed: float = 1.0) -> float:
+    """How long a text takes to be said, roughly, in seconds."""
+    return max(_SHORTEST_S, len(text) / _CHARS_PER_S) / speed
+
+
+def clip_bytes(audio_s: float) -> int:
+    """What a clip of this length takes on disk."""
+    return round(audio_s * _CLIP_BYTES_PER_S) + _ENTRY_BYTES
+
+
+def file_bytes(audio_s: float, format: str) -> int:
+    """What a reply of this length takes on disk, in a format by its name."""
+    found = FORMATS[format]
+    per_s = 2 * found.sample_rate_hz
+    if found.codec == "mp3":
+        per_s = _MP3_BYTES_PER_S.get(found.sample_rate_hz, 12_000)
+    return round(audio_s * per_s) + _ENTRY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class LastWarmUp:
+    """What is remembered of the last warm-up that came to its end."""
+
+    ended_at_s: float
+    """In seconds since 1970."""
+    took_s: float
+    audio_s: float
+    """Rendered in it; 0 where everything was cached already."""
+    pace: float | None
+    """Seconds of work for each second of audio, of the last one that rendered anything."""
+
+    def save(self, path: Path) -> None:
+        """Raises OSError: it cannot be written."""
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(asdict(self), file)
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> LastWarmUp | None:
+        """None: there was none, or nothing is known of it."""
+        try:
+            match json.loads(path.read_text(encoding="utf-8")):
+                case {
+                    "ended_at_s": int() | float() as ended_at_s,
+                    "took_s": int() | float() as took_s,
+                    "audio_s": int() | float() as audio_s,
+                    "pace": int() | float() | None as pace,
+                }:
+                    return cls(ended_at_s, took_s, audio_s, pace)
+        except (OSError, ValueError):
+            pass
+        return None
