@@ -14,7 +14,7 @@ import threading
 import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from synth import wire
 from synth.engine import EngineError
@@ -84,14 +84,20 @@ def _load(options: argparse.Namespace, answers: BinaryIO) -> Kokoro:
         engine = Kokoro(weights, device=options.device, threads=options.threads)
     except (EngineError, WeightsError) as error:
         _send(answers, wire.pack({"event": "failed", "message": str(error)}))
-        sys.exit(1)
+        _end()
     except Exception as error:
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         _send(answers, wire.pack({"event": "failed", "message": message}))
-        sys.exit(1)
+        _end()
     _send(answers, wire.pack({"event": "ready", "device": engine.device}))
     return engine
+
+
+def _end() -> NoReturn:
+    """At once: the thread that reads holds a lock which Python would wait for, and complain of."""
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _send(answers: BinaryIO, frame: bytes) -> None:

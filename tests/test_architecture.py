@@ -29,9 +29,15 @@ LAYERS = (
 )
 """From below: a module imports nothing of a layer above its own."""
 
-MODEL_PACKAGES = {"torch", "kokoro", "misaki", "spacy", "transformers"}
+MODEL_PACKAGES = {
+    *("torch", "kokoro", "misaki", "spacy", "transformers"),
+    *("faster_whisper", "ctranslate2"),
+}
 
-ENGINE_MODULES = {"synth.kokoro", "synth.worker", "synth.text.phonemes", "synth.weights.convert"}
+ENGINE_MODULES = {
+    *("synth.kokoro", "synth.worker", "synth.listener"),
+    *("synth.text.phonemes", "synth.weights.convert"),
+}
 """For engine processes, and for fetching: these load the model's packages."""
 
 
