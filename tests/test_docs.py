@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from proxy.layers import load
+from proxy.phrasebook.reading.read import read_book
 from proxy.settings import Option, options
 from synth.audio.encode import CODECS, SAMPLE_RATES_HZ
 from synth.voices import LANGUAGES
 
 ROOT = Path(__file__).parents[1]
+
+_YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 
 def _row(option: Option) -> str:
@@ -50,6 +57,41 @@ def test_every_page_has_a_title_and_something_to_say(page: Path) -> None:
     content = page.read_text(encoding="utf-8")
     assert content.startswith("# ")
     assert len(content) > 200
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/phrasebooks.md"])
+def test_every_example_of_a_file_is_read_without_a_complaint(page: str, tmp_path: Path) -> None:
+    examples = _YAML.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert examples
+    groups = {option.group for option in options()}
+    for number, example in enumerate(examples):
+        keys = re.findall(r"^(\w+):", example, re.MULTILINE)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if keys and groups.issuperset(keys):
+            (folder / "kokoro-edge.yaml").write_text(example, encoding="utf-8")
+            load({}, {}, folder / "kokoro-edge.yaml")
+        elif keys or example.lstrip().startswith("- "):
+            book = read_book(_book(example, keys, folder))
+            assert book.problems == (), example
+            assert book.books[0].phrases
+
+
+def _book(example: str, keys: list[str], folder: Path) -> Path:
+    """A file of it, with whatever the example leaves out."""
+    needed = {"name": "example", "voices": "[af_bella]", "formats": "[mp3]"}
+    head = "".join(f"{key}: {value}\n" for key, value in needed.items() if key not in keys)
+    head += "" if "phrases" in keys else "phrases:\n"
+    for name in re.findall(r"recording: ([\w/.]+)", example):
+        (folder / name).parent.mkdir(exist_ok=True)
+        soundfile.write(folder / name, 0.1 * np.sin(np.arange(24_000) / 10), 24_000)
+    for names in re.findall(r"include: \[(.*)\]", example):
+        for name in names.split(", "):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("phrases: [One moment.]\n", encoding="utf-8")
+    path = folder / "book.yaml"
+    path.write_text(head + example, encoding="utf-8")
+    return path
 
 
 def test_every_link_of_the_readme_into_the_repository_leads_somewhere() -> None:

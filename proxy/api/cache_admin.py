@@ -15,11 +15,10 @@ from aiohttp import web
 from proxy import __version__
 from proxy.api.admin_routes import ADMIN_PATH, tell
 from proxy.api.admin_schema import Filters, PurgeRequest, VerifyRequest, read_body, read_query
-from proxy.api.errors import CacheUnavailable
 from proxy.api.middleware import ABORTED, NOT_ASKED, REQUEST_ID, Handler, total_timing
 from proxy.cache import upkeep
 from proxy.cache.archive import Keeping, export_entries, import_entries
-from proxy.cache.disk import DiskTier
+from proxy.cache.disk import CacheUnavailable, DiskTier
 from proxy.cache.memory import MemoryTier
 from proxy.cache.steps import MemoryStats, Purged, Stats, Step, to_json
 from proxy.cache.store import STORAGE_FAULTS

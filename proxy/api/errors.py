@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from proxy.cache.archive import NotAnArchive
+from proxy.cache.disk import CacheUnavailable
 from proxy.cache.selection import NothingToSay
 from proxy.phrasebook.warm import WarmUpRunning
 from proxy.speech.flight import Abandoned
@@ -71,10 +72,6 @@ class KeyNeeded(Exception):
 
 class AdministrationOff(Exception):
     """No key is set, and whoever asks may be on another machine."""
-
-
-class CacheUnavailable(Exception):
-    """The storage failed while somebody looked after it."""
 
 
 @dataclass(frozen=True, slots=True)

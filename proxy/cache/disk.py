@@ -40,6 +40,10 @@ _FAULTS = (*STORAGE_FAULTS, ValueError, TypeError)
 """The last two are diskcache's own, where its settings in the database are damaged."""
 
 
+class CacheUnavailable(Exception):
+    """The storage failed while somebody looked after it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
     """An entry that is to be written."""

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy.cache import upkeep
-from proxy.cache.disk import DiskTier
+from proxy.cache.disk import CacheUnavailable, DiskTier
 from proxy.cache.key import Key
 from proxy.cache.selection import Selection
 from proxy.cache.steps import Listed, Purged
+from proxy.cache.store import STORAGE_FAULTS
 from proxy.phrasebook.book import Phrasebook
 from proxy.phrasebook.cost import LastWarmUp
 from proxy.phrasebook.shelf import Shelf
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 _ATTEMPTS = 3
 """At each take: the engine may go away and come back meanwhile."""
 
-_PLANNED_AT_A_TIME = 8
+_PLANNED_AT_A_TIME = 2
 """Takes, before whoever waits is let in between: a tenth of a millisecond for each format."""
 
 _FLUSH_DEADLINE_S = 60.0
@@ -134,6 +135,7 @@ class WarmUp:
         Raises:
             WarmUpRunning: another one is under way.
             EngineLoading: the engine cannot start.
+            CacheUnavailable: the storage failed.
             VerifierUnavailable: see `synth.verify`.
         """
         if self.progress is not None:
@@ -187,12 +189,18 @@ class WarmUp:
         return True
 
     async def survey(self) -> Survey:
-        """What is pinned, as its rows tell, without reading it."""
+        """What is pinned, as its rows tell, without reading it.
+
+        Raises:
+            CacheUnavailable: the storage failed.
+        """
         pinned = []
-        async for told in self._disk.step_by_step(
-            upkeep.entries((self._disk.pinned,), Selection())
-        ):
-            pinned += [step for step in told if isinstance(step, Listed)]
+        rows = upkeep.entries((self._disk.pinned,), Selection())
+        try:
+            async for told in self._disk.step_by_step(rows):
+                pinned += [step for step in told if isinstance(step, Listed)]
+        except STORAGE_FAULTS as error:
+            raise CacheUnavailable(f"The cache on disk cannot be used: {error}.") from None
         return Survey(pinned)
 
     async def _render(
@@ -303,10 +311,13 @@ class WarmUp:
             logger.error("nothing is pruned while phrasebooks have problems")
             return
         named = {key.id for take in takes for key in take.keys}
-        async for told in self._disk.step_by_step(upkeep.prune(self._disk.pinned, named)):
-            for step in told:
-                if isinstance(step, Purged):
-                    tally.pruned, tally.pruned_bytes = step.entries, step.size_bytes
+        try:
+            async for told in self._disk.step_by_step(upkeep.prune(self._disk.pinned, named)):
+                for step in told:
+                    if isinstance(step, Purged):
+                        tally.pruned, tally.pruned_bytes = step.entries, step.size_bytes
+        except STORAGE_FAULTS as error:
+            raise CacheUnavailable(f"The cache on disk cannot be used: {error}.") from None
 
     def _ended(
         self, takes: Sequence[Take], missing: Sequence[Take], tally: _Tally, took_s: float
