@@ -19,7 +19,7 @@ from misaki.token import MToken
 from torch.nn.utils import remove_weight_norm
 
 from synth.audio.check import Samples, check_length, check_signal, to_pcm
-from synth.audio.level import level
+from synth.audio.level import check_level, level
 from synth.audio.trim import trim
 from synth.carrier import CARRIERS, find_cut, is_very_short
 from synth.engine import SAMPLE_RATE_HZ, BadAudio, CannotSay, Clip, EngineError, Segment, Word
@@ -176,8 +176,10 @@ def _finished(
     trimmed = trim(samples, speed)
     duration_s = len(trimmed.samples) / SAMPLE_RATE_HZ
     check_length(duration_s, said.phonemes, speed)
+    levelled = level(trimmed.samples)
+    check_level(levelled)
     words = _words(tokens, cut / SAMPLE_RATE_HZ + trimmed.start_s, duration_s)
-    return Clip(to_pcm(level(trimmed.samples)), words)
+    return Clip(to_pcm(levelled), words)
 
 
 def _timed(utterance: Utterance, frames: torch.Tensor) -> list[MToken]:

@@ -114,8 +114,9 @@ class WarmUp:
         self._parallel = parallel
         self._verify_model = verify_model
         self._remembered = remembered
-        self._named: frozenset[Key] = frozenset()
-        self._named_at = -1
+        self._takes: list[Take] = []
+        self._takes_at = -1
+        """`Planner.generation` when they were planned: it changes when a book does."""
         self._idle = asyncio.Event()
         self._idle.set()
         self.progress: Progress | None = None
@@ -147,6 +148,8 @@ class WarmUp:
                 await self._shelf.reload()
             for problem in self._shelf.problems:
                 yield BookProblem(str(problem.path), problem.line, problem.message)
+            if self._planner.weights is None:
+                await self._wait_until_ready()
             takes = await self.takes()
             survey = await self.survey()
             missing = [
@@ -162,24 +165,26 @@ class WarmUp:
             self._idle.set()
 
     async def takes(self, books: Sequence[Phrasebook] | None = None) -> list[Take]:
-        """What the books in use come to. Waits for the engine where it does not know its weights
-        yet."""
-        if self._planner.weights is None:
-            await self._wait_until_ready()
+        """What the books in use come to, or these.
+
+        Raises:
+            EngineLoading: the weights are not here yet.
+        """
+        generation = self._planner.generation
+        if books is None and self._takes_at == generation:
+            return self._takes
         found = []
         for take in takes_of(self._shelf.books if books is None else books, self._planner):
             found.append(take)
             if len(found) % _PLANNED_AT_A_TIME == 0:
                 await asyncio.sleep(0)
+        if books is None:
+            self._takes, self._takes_at = found, generation
         return found
 
     async def named(self) -> frozenset[Key]:
         """Every clip of the books in use."""
-        if self._named_at != (generation := self._planner.generation):
-            takes = await self.takes()
-            self._named = frozenset(clip.key for take in takes for clip in take.clips)
-            self._named_at = generation
-        return self._named
+        return frozenset(clip.key for take in await self.takes() for clip in take.clips)
 
     async def _is_whole(self, take: Take) -> bool:
         """Whether all of it is pinned, and undamaged."""

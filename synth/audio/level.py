@@ -10,7 +10,7 @@ import numpy as np
 
 from synth.audio.check import Samples
 from synth.audio.trim import AUDIBLE
-from synth.engine import SAMPLE_RATE_HZ
+from synth.engine import SAMPLE_RATE_HZ, BadAudio
 
 TARGET_DBFS = -23.0
 """About what the model's voices have by themselves, so that most gains are small."""
@@ -19,6 +19,11 @@ MAX_GAIN_DB = 4.0
 """Up or down: a voice that whispers is left a whisper."""
 
 _HIGHEST_PEAK = 0.98
+
+_QUIETEST_DBFS = -35.0
+_LOUDEST_DBFS = -12.0
+"""41 voices, levelled, say a sentence and a short word at -25 to -17 dBFS."""
+
 _FRAME_SAMPLES = SAMPLE_RATE_HZ * 20 // 1000
 
 
@@ -41,3 +46,13 @@ def level(samples: Samples) -> Samples:
     # Not turned down for its peaks alone: whoever makes 16-bit samples of it sees to those.
     gain = min(10 ** (gain_db / 20), max(loudest, 1.0))
     return samples * np.float32(gain)
+
+
+def check_level(samples: Samples) -> None:
+    """Raises `BadAudio` where levelled speech is far from where all voices are."""
+    now_dbfs = active_level_dbfs(samples)
+    if not _QUIETEST_DBFS <= now_dbfs <= _LOUDEST_DBFS:
+        raise BadAudio(
+            f"The model's output has an implausible level: {now_dbfs:.0f} dBFS, where speech has "
+            f"{_QUIETEST_DBFS:.0f} to {_LOUDEST_DBFS:.0f}."
+        )

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth.audio.check import Samples
-from synth.audio.level import MAX_GAIN_DB, TARGET_DBFS, active_level_dbfs, level
-from synth.engine import SAMPLE_RATE_HZ
+from synth.audio.level import MAX_GAIN_DB, TARGET_DBFS, active_level_dbfs, check_level, level
+from synth.engine import SAMPLE_RATE_HZ, BadAudio
 
 
 def tone(level_dbfs: float, seconds: float = 0.5) -> Samples:
@@ -68,3 +68,14 @@ def test_nothing_but_the_loudness_changes(level_dbfs: float) -> None:
 def test_silence_stays_silence(seconds: float) -> None:
     samples = np.zeros(round(seconds * SAMPLE_RATE_HZ), dtype=np.float32)
     assert not level(samples).any()
+
+
+@pytest.mark.parametrize("level_dbfs", [-39.0, -36.0, -11.0])
+def test_speech_that_cannot_be_brought_near_the_others_is_refused(level_dbfs: float) -> None:
+    with pytest.raises(BadAudio, match="implausible level"):
+        check_level(tone(level_dbfs))
+
+
+@pytest.mark.parametrize("level_dbfs", [-34.0, -23.0, -13.0])
+def test_speech_near_the_others_is_not(level_dbfs: float) -> None:
+    check_level(tone(level_dbfs))
