@@ -13,17 +13,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from proxy import __version__
-from proxy.commands import cache
+from proxy.commands import cache, phrasebook, warm
 from proxy.commands.failure import EXIT_FAILED, EXIT_USAGE, CommandFailed
+from proxy.commands.printed import printed
 from proxy.layers import SettingsError, load, nearest
 from proxy.settings import Option, Settings, options
 
 _FETCH_KEYS = ("engine.weights", "cache.directory")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns its exit code: 0 done, 1 failed, 2 wrongly called."""
-    parser = _parser()
+def main(
+    arguments: Sequence[str] | None = None, engine_command: Sequence[str] | None = None
+) -> int:
+    """Run a command. Returns its exit code: 0 done, 1 failed, 2 wrongly called, 3 another does it.
+
+    `engine_command` stands in for our engine process: see `synth.pool.EnginePool`.
+    """
+    parser = build_parser()
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].partition("=")[0]
@@ -39,20 +45,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(flags, os.environ, given.config)
     except SettingsError as error:
         return _say(str(error), EXIT_USAGE)
-    commands = {"serve": _serve, "fetch": _fetch, "voices": _voices}
     try:
         if getattr(given, "fetch", False) and (code := _fetch_apart(settings, given.config)):
             return code
-        if given.command == "cache":
-            return cache.run(given, settings)
-        return commands[given.command](settings)
+        match given.command:
+            case "cache":
+                return cache.run(given, settings)
+            case "phrasebook":
+                return phrasebook.run(given, settings, engine_command)
+            case "warm":
+                _log_to_stderr("WARNING", but_not="proxy.phrasebook")
+                return warm.run(given, settings, flags, engine_command)
+            case "voices":
+                return printed(lambda: _voices(settings))
+            case "fetch":
+                return _fetch(settings)
+        return _serve(settings, engine_command)
     except CommandFailed as failed:
         return _say(str(failed), failed.code)
     except KeyboardInterrupt:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Of every command and flag."""
     parser = argparse.ArgumentParser(
         prog="kokoro-edge",
         allow_abbrev=False,
@@ -75,8 +91,13 @@ def _parser() -> argparse.ArgumentParser:
                 help="fetch the weights first where they are missing",
             )
         _add_settings(command, _taken_by(name))
-    for name, command in cache.add_parsers(commands).items():
-        _add_settings(command, _taken_by(f"cache {name}"))
+    _add_settings(warm.add_parser(commands), _taken_by("warm"))
+    for group, parsers in (
+        ("phrasebook", phrasebook.add_parsers(commands)),
+        ("cache", cache.add_parsers(commands)),
+    ):
+        for name, command in parsers.items():
+            _add_settings(command, _taken_by(f"{group} {name}"))
     return parser
 
 
@@ -95,40 +116,77 @@ def _add_settings(command: argparse.ArgumentParser, taken: Iterable[Option]) -> 
 
 def _name_of(given: argparse.Namespace) -> str:
     """`serve`, or `cache ls`."""
-    return f"cache {given.cache_command}" if given.command == "cache" else str(given.command)
+    inner = getattr(given, f"{given.command}_command", None)
+    return str(given.command) if inner is None else f"{given.command} {inner}"
 
 
 def _taken_by(command: str) -> list[Option]:
     """The settings that are flags of this command."""
     group, _, name = command.partition(" ")
-    keys = cache.settings_of(name) if group == "cache" else _FETCH_KEYS
-    return [each for each in options() if command == "serve" or each.key in keys]
+    match group:
+        case "serve":
+            return list(options())
+        case "warm":
+            keys = warm.SETTINGS
+        case "cache":
+            keys = cache.settings_of(name)
+        case "phrasebook":
+            keys = phrasebook.settings_of(name)
+        case _:
+            keys = _FETCH_KEYS
+    return [each for each in options() if each.key in keys]
+
+
+def _own_flags(command: str) -> list[str]:
+    """The flags of this command that are no settings."""
+    group, _, name = command.partition(" ")
+    match group:
+        case "serve":
+            return ["--fetch"]
+        case "warm":
+            return list(warm.FLAGS)
+        case "cache":
+            return cache.flags_of(name)
+        case "phrasebook":
+            return phrasebook.flags_of(name)
+    return []
 
 
 def _unknown_flag(command: str, flag: str) -> str:
     if flag == "--fetch" or any(flag in option.flags for option in options()):
         return f"{flag} is no flag of `kokoro-edge {command}`. It is one of `kokoro-edge serve`."
     known = [each for option in _taken_by(command) for each in option.flags]
-    known += ["--config", "--help", *(["--fetch"] if command == "serve" else [])]
-    if command.startswith("cache "):
-        known += cache.flags_of(command.removeprefix("cache "))
+    known += ["--config", "--help", *_own_flags(command)]
     return f"unknown flag {flag}.{nearest(flag, known)}"
 
 
-def _serve(settings: Settings) -> int:
+def _log_to_stderr(level: str, but_not: str | None = None) -> None:
+    """`but_not` is the package that tells by itself what it would log."""
     from proxy.line_formatter import LineFormatter
+
+    handler = logging.StreamHandler()
+    if but_not is not None:
+        told = logging.Filter(but_not)
+        handler.addFilter(lambda record: not told.filter(record))
+    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    # Looked up for every line otherwise, and not in the format.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def _serve(settings: Settings, engine_command: Sequence[str] | None) -> int:
     from proxy.phrasebook.book import PhrasebookError
     from proxy.serve import serve
     from synth.weights import WeightsError
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=settings.log.level, handlers=[handler])
-    # Looked up for every line otherwise, and not in the format.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    _log_to_stderr(settings.log.level)
     try:
-        serve(settings)
-    except (PhrasebookError, WeightsError) as error:
+        serve(settings, engine_command)
+    except PhrasebookError as error:
+        for problem in error.problems:
+            _say(str(problem), EXIT_USAGE)
+        return EXIT_USAGE
+    except WeightsError as error:
         return _say(str(error), EXIT_USAGE)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

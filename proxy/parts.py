@@ -43,18 +43,20 @@ class Parts:
     warm_up: WarmUp
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Open the disk, start the engine, and end both after the block.
+    async def running(self, nothing_is_made: bool = False) -> AsyncIterator[None]:
+        """Open the disk, start the engine, and end both after the block. Where nothing is to be
+        made, the engine is only started for weights that are not here yet.
 
         Raises:
             OSError: the cache's directory cannot be used; CacheInUse, where another has it.
         """
         await self.disk.open()
-        # Before the engine is up: what is cached can be served as soon as its key is known.
-        await asyncio.to_thread(read_package_versions)
-        await self.look_for_weights()
-        self.pool.start()
         try:
+            # Before the engine is up: what is cached can be served as soon as its key is known.
+            await asyncio.to_thread(read_package_versions)
+            await self.look_for_weights()
+            if not nothing_is_made or self.planner.weights is None:
+                self.pool.start()
             yield
         finally:
             await self.speaker.close()

@@ -12,20 +12,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import queue
-import signal
-import sys
-import threading
 import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soxr
 
 from synth import wire
+from synth.child import Parent
 from synth.engine import SAMPLE_RATE_HZ, Pcm
 from synth.voices import LANGUAGES
 
@@ -83,18 +79,10 @@ class Listener:
 
 def main() -> None:
     options = _parse_options()
-    # Ctrl-C and service managers signal the whole group. The parent decides, as for the engine.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Libraries print to stdout; frames must not be mixed with that.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    questions = _read_questions(sys.stdin.buffer)
-    os.nice(NICENESS)
-
-    listener = _load(options.model, answers)
+    parent = Parent.on_standard_streams(NICENESS)
+    listener = _load(options.model, parent)
     while True:
-        _send(answers, _answer(listener, *questions.get()))
+        parent.send(_answer(listener, *parent.next_request()))
 
 
 def _parse_options() -> argparse.Namespace:
@@ -105,7 +93,7 @@ def _parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _load(model: str, answers: BinaryIO) -> Listener:
+def _load(model: str, parent: Parent) -> Listener:
     """Load the model; tell the parent how it went."""
     try:
         if Path(model).is_absolute() and not Path(model).is_dir():
@@ -119,10 +107,8 @@ def _load(model: str, answers: BinaryIO) -> Listener:
             WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=_THREADS)
         )
     except Exception as error:
-        _send(answers, wire.pack({"event": "failed", "message": _one_line(error)}))
-        # The reading thread holds a lock on stdin, which makes the interpreter abort at its end.
-        os._exit(1)
-    _send(answers, wire.pack({"event": "ready", "device": "cpu"}))
+        parent.fail(_one_line(error))
+    parent.send(wire.pack({"event": "ready", "device": "cpu"}))
     return listener
 
 
@@ -150,24 +136,6 @@ def _tag(language: str) -> str:
 
 def _one_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-def _send(answers: BinaryIO, frame: bytes) -> None:
-    answers.write(frame)
-    answers.flush()
-
-
-def _read_questions(stream: BinaryIO) -> queue.Queue[tuple[wire.Header, bytes]]:
-    """Read frames in a thread of their own, so that the parent's end is noticed at once."""
-    questions: queue.Queue[tuple[wire.Header, bytes]] = queue.Queue()
-
-    def read_all() -> None:
-        while (frame := wire.read(stream)) is not None:
-            questions.put(frame)
-        os._exit(0)
-
-    threading.Thread(target=read_all, name="questions", daemon=True).start()
-    return questions
 
 
 if __name__ == "__main__":

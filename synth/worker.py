@@ -6,17 +6,14 @@ It answers one request at a time over `synth.wire`. Its parent's end is its own 
 from __future__ import annotations
 
 import argparse
-import os
-import queue
-import signal
-import sys
-import threading
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING
 
 from synth import wire
+from synth.child import Parent
 from synth.engine import EngineError
 from synth.weights import WeightsError, fetch
 
@@ -29,39 +26,33 @@ NICENESS = 5
 
 def main() -> None:
     options = _parse_options()
-    # Ctrl-C and service managers signal the whole group. The parent decides: it may have replies to
-    # finish, and when it ends, so does this.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # Libraries print to stdout; frames must not be mixed with that.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    requests = _read_requests(sys.stdin.buffer)
-    os.nice(NICENESS)
-
-    engine = _load(options, answers)
+    parent = Parent.on_standard_streams(NICENESS)
+    engine = _load(options, parent)
 
     def alive() -> None:
-        _send(answers, wire.pack({"event": "alive"}))
+        parent.send(wire.pack({"event": "alive"}))
 
     while True:
-        header, _ = requests.get()
+        header, _ = parent.next_request()
         try:
-            if "check" in header:
-                segments = [wire.segment_from_json(fields) for fields in header["check"]]
-                answer = wire.pack_checked([engine.why_not(segment) for segment in segments])
-            else:
-                segment = wire.segment_from_json(header["segment"])
-                ahead = [wire.segment_from_json(fields) for fields in header["ahead"]]
-                answer = wire.pack_clip(engine.synthesize(segment, ahead, alive))
+            parent.send(_answer(engine, header, alive))
         except EngineError as error:
-            answer = wire.pack_error(error)
+            parent.send(wire.pack_error(error))
         except Exception as error:
             # What we did not foresee must not take the process down with it: the model is fine,
             # and the next request must not wait for it to load again.
             traceback.print_exc()
-            answer = wire.pack_error(EngineError(f"The engine failed ({type(error).__name__})."))
-        _send(answers, answer)
+            unforeseen = EngineError(f"The engine failed ({type(error).__name__}).")
+            parent.send(wire.pack_error(unforeseen))
+
+
+def _answer(engine: Kokoro, header: wire.Header, alive: Callable[[], None]) -> bytes:
+    if "check" in header:
+        segments = [wire.segment_from_json(fields) for fields in header["check"]]
+        return wire.pack_checked([engine.why_not(segment) for segment in segments])
+    segment = wire.segment_from_json(header["segment"])
+    ahead = [wire.segment_from_json(fields) for fields in header["ahead"]]
+    return wire.pack_clip(engine.synthesize(segment, ahead, alive))
 
 
 def _parse_options() -> argparse.Namespace:
@@ -73,7 +64,7 @@ def _parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _load(options: argparse.Namespace, answers: BinaryIO) -> Kokoro:
+def _load(options: argparse.Namespace, parent: Parent) -> Kokoro:
     """Fetch what is missing and load the model; tell the parent how it went."""
     # torch deprecates what kokoro is built with; no operator can do anything about it.
     warnings.filterwarnings("ignore", module=r"torch\.nn\.")
@@ -83,39 +74,12 @@ def _load(options: argparse.Namespace, answers: BinaryIO) -> Kokoro:
         weights = fetch(options.weights, options.cache_dir)
         engine = Kokoro(weights, device=options.device, threads=options.threads)
     except (EngineError, WeightsError) as error:
-        _send(answers, wire.pack({"event": "failed", "message": str(error)}))
-        _end()
+        parent.fail(str(error))
     except Exception as error:
         traceback.print_exc()
-        message = f"{type(error).__name__}: {error}"
-        _send(answers, wire.pack({"event": "failed", "message": message}))
-        _end()
-    _send(answers, wire.pack({"event": "ready", "device": engine.device}))
+        parent.fail(f"{type(error).__name__}: {error}")
+    parent.send(wire.pack({"event": "ready", "device": engine.device}))
     return engine
-
-
-def _end() -> NoReturn:
-    """At once: the thread that reads holds a lock which Python would wait for, and complain of."""
-    sys.stderr.flush()
-    os._exit(1)
-
-
-def _send(answers: BinaryIO, frame: bytes) -> None:
-    answers.write(frame)
-    answers.flush()
-
-
-def _read_requests(stream: BinaryIO) -> queue.Queue[tuple[wire.Header, bytes]]:
-    """Read frames in a thread of their own, so that the parent's end is noticed at once."""
-    requests: queue.Queue[tuple[wire.Header, bytes]] = queue.Queue()
-
-    def read_all() -> None:
-        while (frame := wire.read(stream)) is not None:
-            requests.put(frame)
-        os._exit(0)
-
-    threading.Thread(target=read_all, name="requests", daemon=True).start()
-    return requests
 
 
 if __name__ == "__main__":

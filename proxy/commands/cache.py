@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -12,9 +10,11 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from proxy.commands.failure import EXIT_FAILED, EXIT_USAGE, CommandFailed
+from proxy.commands.printed import printed
 from proxy.settings import Settings
 
 if TYPE_CHECKING:
+    from proxy.cache.owner import CacheInUse
     from proxy.commands.source import Filters, Source
 
 _COMMANDS: Mapping[str, str] = {
@@ -80,18 +80,7 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
     """Returns the exit code. Raises CommandFailed: it cannot be done."""
     import asyncio
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # Not every terminal can show every text.
-    try:
-        code = asyncio.run(_run(given, settings))
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        # Whoever read has had enough. Python would complain of it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except OSError as error:
-        raise CommandFailed(f"failed: {error}") from None
+    return printed(lambda: asyncio.run(_run(given, settings)))
 
 
 def _add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
@@ -136,7 +125,7 @@ async def _run(given: argparse.Namespace, settings: Settings) -> int:
     filters = _read_filters(given)
     if command == "purge":
         _check_purge(filters, given.all)
-    async with _open(given.url, settings, make=command == "import") as source:
+    async with open_source(given.url, settings, make=command == "import") as source:
         if not source.is_there:
             note = f"there is no {source.where.removeprefix('the ')} yet"
             if command == "export":
@@ -185,7 +174,7 @@ def _check_purge(filters: Filters, everything: bool) -> None:
 
 
 @asynccontextmanager
-async def _open(url: str | None, settings: Settings, make: bool) -> AsyncIterator[Source]:
+async def open_source(url: str | None, settings: Settings, make: bool) -> AsyncIterator[Source]:
     """The server that is named; else the directory; else the server that has it."""
     from proxy.cache.owner import CacheInUse
     from proxy.commands.here import open_here
@@ -196,14 +185,45 @@ async def _open(url: str | None, settings: Settings, make: bool) -> AsyncIterato
                 yield held.enter_context(open_here(settings.cache, make))
                 return
             except CacheInUse as in_use:
-                url = None if in_use.owner is None else in_use.owner.url
-                if url is None:
-                    raise CommandFailed(
-                        f"{in_use.args[0].partition(': ')[0]}, which tells no address: name the "
-                        "server with --url, or wait until that process is done"
-                    ) from None
-        from proxy.commands.there import open_there
+                url = url_of(in_use)
+        from proxy.commands.admin_client import open_client
+        from proxy.commands.there import There
 
-        key = settings.server.admin_key
-        async with open_there(url, None if key is None else key.get_secret_value()) as source:
-            yield source
+        async with open_client(url, key_of(settings)) as client:
+            yield There(client)
+
+
+def who_has(settings: Settings) -> CacheInUse | None:
+    """Who has the directory at this moment, where somebody has. Nothing is made."""
+    from proxy.cache.owner import CacheInUse, Ownership
+
+    directory = settings.cache.directory.expanduser() / "audio"
+    if not directory.is_dir():
+        return None
+    owner = Ownership(directory)
+    try:
+        owner.take()
+    except CacheInUse as found:
+        return found
+    owner.release()
+    return None
+
+
+def url_of(in_use: CacheInUse, otherwise: int = EXIT_FAILED) -> str:
+    """Where the server is that has the cache.
+
+    Raises:
+        CommandFailed: it is no server, or not yet; the exit code is `otherwise`.
+    """
+    if in_use.owner is not None and in_use.owner.url is not None:
+        return in_use.owner.url
+    raise CommandFailed(
+        f"{in_use.args[0].partition(': ')[0]}, which tells no address: name the server with --url, "
+        "or wait until that process is done",
+        otherwise,
+    )
+
+
+def key_of(settings: Settings) -> str | None:
+    key = settings.server.admin_key
+    return None if key is None else key.get_secret_value()

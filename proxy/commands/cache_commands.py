@@ -22,6 +22,7 @@ from proxy.cache.steps import (
 )
 from proxy.commands.failure import EXIT_FAILED, CommandFailed, plain
 from proxy.commands.files import STANDARD, opened, written
+from proxy.commands.printed import counted
 from proxy.commands.shown import Bar, bar, show_entries, show_stats
 from proxy.commands.source import Filters, Source, Steps
 
@@ -54,13 +55,13 @@ async def ls(source: Source, filters: Filters, as_json: bool) -> int:
 
 async def verify(source: Source, repair: bool) -> int:
     found = await _follow(source, source.verify(repair), "checking", Verified)
-    checked = f"checked {_count(found.checked, 'entry', 'entries')}: "
+    checked = f"checked {counted(found.checked, 'entry', 'entries')}: "
     if not found.problems:
         print(checked + "nothing is wrong")
         return 0
     remain = found.problems - found.repaired
     print(
-        f"{checked}{_count(found.problems, 'problem')}, {found.repaired} repaired"
+        f"{checked}{counted(found.problems, 'problem')}, {found.repaired} repaired"
         + ("" if repair or not remain else ". `kokoro-edge cache verify --repair` repairs them")
     )
     return EXIT_FAILED if remain else 0
@@ -69,9 +70,8 @@ async def verify(source: Source, repair: bool) -> int:
 async def purge(source: Source, filters: Filters) -> int:
     found = await _follow(source, source.purge(filters), "deleting", Purged)
     pinned = f", {found.pinned} of them pinned by a phrasebook" if found.pinned else ""
-    print(
-        f"deleted {_count(found.entries, 'entry', 'entries')} ({decimal(found.size_bytes)}){pinned}"
-    )
+    entries = counted(found.entries, "entry", "entries")
+    print(f"deleted {entries} ({decimal(found.size_bytes)}){pinned}")
     if not found.entries and filters.get("text") is not None:
         print("nothing in the cache says that text; capitals and punctuation count")
     return 0
@@ -89,11 +89,11 @@ async def export_archive(source: Source, filters: Filters, name: str, force: boo
             for step in told:
                 _tell(step, drawn, to_stderr=name == STANDARD)
                 exported = step if isinstance(step, Exported) else exported
-    what = "the cache" if exported is None else _count(exported.entries, "entry", "entries")
+    what = "the cache" if exported is None else counted(exported.entries, "entry", "entries")
     where = "standard output" if name == STANDARD else name
     print(plain(f"wrote {what} to {where}, {decimal(size_bytes)}"), file=out)
     if exported is not None and exported.left_out:
-        left_out = _count(exported.left_out, "damaged entry", "damaged entries")
+        left_out = counted(exported.left_out, "damaged entry", "damaged entries")
         print(f"left out {left_out}: see `kokoro-edge cache verify`", file=out)
     return 0
 
@@ -115,7 +115,7 @@ async def import_archive(source: Source, name: str) -> int:
         )
         if count
     ]
-    print(f"took {_count(found.stored, 'entry', 'entries')}" + "".join(f", {it}" for it in others))
+    print(f"took {counted(found.stored, 'entry', 'entries')}" + "".join(f", {it}" for it in others))
     return EXIT_FAILED if found.problems else 0
 
 
@@ -164,7 +164,3 @@ def _tell(step: Step, drawn: Bar, to_stderr: bool = False) -> None:
 
 def _print_json(step: Step) -> None:
     sys.stdout.write(to_json(step).decode() + "\n")
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"

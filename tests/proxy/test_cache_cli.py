@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import re
@@ -11,10 +10,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestServer
@@ -24,7 +22,6 @@ from pydantic import SecretStr
 from proxy.app import DISK
 from proxy.cache.owner import Ownership
 from proxy.cache.steps import Stats, from_json
-from proxy.cli import main
 from proxy.settings import Settings
 from synth import weights
 from tests.faults.server import SCRIPTED_SERVER, Log, Server
@@ -37,23 +34,12 @@ from tests.proxy.caches import (
     rendition,
     stock,
 )
+from tests.proxy.commands import Command, Done, announce, assert_one_line, environment_with
 from tests.proxy.conftest import HIT, MISS, Edge, StartEdge
 from tests.proxy.storage import StoreFolder
 
 COMMAND = Path(sys.executable).with_name("kokoro-edge")
 KEY = "a key for tests"
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def json_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 Run = Callable[..., Awaitable[Done]]
@@ -73,29 +59,12 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> Run:
+    command = Command(tmp_path, directory, monkeypatch, capsysbinary)
+
     async def run(*arguments: str, stdin: bytes = b"", **environment: str) -> Done:
-        with monkeypatch.context() as patched:
-            patched.chdir(tmp_path)
-            for name in os.environ:
-                patched.delenv(name)
-            for name, value in environment_with(directory, **environment).items():
-                patched.setenv(name, value)
-            patched.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-            capsysbinary.readouterr()
-            # A server of the test's own runs in this thread.
-            code = await asyncio.to_thread(call, "cache", *arguments)
-            out, err = capsysbinary.readouterr()
-        return Done(code, out.decode(), err.decode())
+        return await command("cache", *arguments, stdin=stdin, environment=environment)
 
     return run
-
-
-def call(*arguments: str) -> int:
-    try:
-        return main(arguments)
-    except SystemExit as called_wrongly:
-        assert isinstance(called_wrongly.code, int)
-        return called_wrongly.code
 
 
 @pytest.fixture
@@ -115,19 +84,6 @@ def shell(tmp_path: Path, directory: Path) -> Callable[[str], Done]:
     return shell
 
 
-def environment_with(directory: Path, **environment: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if "KOKORO" not in name}
-    return {**kept, "KOKORO_EDGE_CACHE_DIRECTORY": str(directory), **environment}
-
-
-def assert_one_line(done: Done, code: int, *says: str) -> None:
-    assert done.code == code, done
-    assert done.out == ""
-    assert len(done.err.splitlines()) == 1, done.err
-    for part in ("kokoro-edge: ", *says):
-        assert part in done.err
-
-
 def folder_in(directory: Path) -> StoreFolder:
     return StoreFolder(directory / "audio" / "traffic")
 
@@ -139,15 +95,6 @@ def names_in(folder: Path) -> set[str]:
 def block(directory: Path) -> None:
     directory.mkdir()
     (directory / "audio").write_text("in the way")
-
-
-async def announce(edge: Edge) -> str:
-    """As `proxy.serve` does. Returns the address."""
-    server = edge.client.server
-    assert isinstance(server, TestServer)
-    disk, url = server.app[DISK], f"http://127.0.0.1:{edge.client.port}"
-    await disk.run(lambda: disk.owner.announce(url))
-    return url
 
 
 async def test_without_a_cache_there_is_nothing_and_nothing_is_made(

@@ -129,9 +129,9 @@ def test_a_bad_folder_of_phrasebooks_is_one_line(run: Run, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     done = run("serve", "--phrasebook-directory", "empty")
     assert_one_line(done, 2, "empty: holds no phrasebook")
-    (tmp_path / "bad.yaml").write_text("phrases: []")
+    (tmp_path / "bad.yaml").write_text("name: bad\nphrases: []")
     done = run("serve", "--phrasebook-directory", str(tmp_path))
-    assert_one_line(done, 2, "bad.yaml: ")
+    assert_one_line(done, 2, "bad.yaml:2: ")
 
 
 def test_a_word_that_is_no_source_of_weights_is_one_line(run: Run) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from proxy.app import DISK
 from proxy.phrasebook.book import PhrasebookError
 from proxy.phrasebook.reading.read import read_books, shipped_directory
 from proxy.settings import MineSettings, PhrasebookSettings, Settings, WarmSettings
@@ -346,9 +345,8 @@ async def test_what_no_book_names_any_more_is_dropped_when_that_is_asked_for(
     last = await warmed(edge, prune=True)
     assert (last["pruned"], last["cached"]) == (2, 1)
     assert (await lines_of(edge))[0]["unnamed"] == 0
-    app = edge.client.app
-    assert app is not None
-    assert len(app[DISK].pinned) == 2  # "One.", the clip and the reply.
+    stats = await (await edge.client.get("/v1/admin/cache")).json()
+    assert stats["stores"][0]["entries"] == 2  # "One.", the clip and the reply.
 
 
 async def test_nothing_is_dropped_while_a_book_is_broken(

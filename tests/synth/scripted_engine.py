@@ -41,8 +41,8 @@ from pathlib import Path
 import numpy as np
 
 from synth import wire
+from synth.child import Parent
 from synth.engine import SAMPLE_RATE_HZ, BadAudio, CannotSay, Clip, EngineError, Segment, Word
-from synth.worker import _read_requests
 
 _LOG_VARIABLE = "SCRIPTED_ENGINE_LOG"
 _S_PER_CHARACTER = 0.02
@@ -56,22 +56,17 @@ _COMMAND = re.compile(
 
 def main() -> None:
     options = _parse_options()
-    answers = sys.stdout.buffer
-    requests = _read_requests(sys.stdin.buffer)
+    parent = Parent(sys.stdin.buffer, sys.stdout.buffer)
     if options.slow_start:
         options.slow_start.read_bytes()
     if options.fail_to_start and not options.fail_to_start.is_file():
-        answers.write(wire.pack({"event": "failed", "message": "It was told to fail."}))
-        answers.flush()
-        sys.exit(1)
-    answers.write(wire.pack({"event": "ready", "device": "cpu"}))
-    answers.flush()
+        parent.fail("It was told to fail.")
+    parent.send(wire.pack({"event": "ready", "device": "cpu"}))
     while True:
-        header, _ = requests.get()
+        header, _ = parent.next_request()
         if "check" in header:
             segments = [wire.segment_from_json(fields) for fields in header["check"]]
-            answers.write(wire.pack_checked([_why_not(segment) for segment in segments]))
-            answers.flush()
+            parent.send(wire.pack_checked([_why_not(segment) for segment in segments]))
             continue
         segment = wire.segment_from_json(header["segment"])
         ahead = [wire.segment_from_json(fields) for fields in header["ahead"]]
@@ -79,8 +74,7 @@ def main() -> None:
             answer = wire.pack_clip(_synthesize(segment, ahead))
         except EngineError as error:
             answer = wire.pack_error(error)
-        answers.write(wire.pack({"event": "alive"}) + answer)
-        answers.flush()
+        parent.send(wire.pack({"event": "alive"}) + answer)
 
 
 def _parse_options() -> argparse.Namespace:
