@@ -181,4 +181,5 @@ def _ended(warmed: Warmed) -> str:
         f"({duration(warmed.audio_s)} of speech), {warmed.cached} {were} cached already"
         + "".join(f", {each}" for each in others)
         + (pruned if warmed.pruned else "")
+        + (f"; nothing was pruned: {warmed.not_pruned}" if warmed.not_pruned else "")
     )

@@ -96,7 +96,7 @@ class Shelf:
         written: what has come of it, wherever that is another book."""
         while True:
             try:
-                watched = _identity(self.directory)
+                watched = await asyncio.to_thread(_identity, self.directory)
                 async for touched in watchfiles.awatch(
                     self.directory,
                     debounce=_SETTLE_MS,
@@ -108,7 +108,7 @@ class Shelf:
                         reloaded = await self.reload()
                         if reloaded.changed:
                             yield reloaded
-                    elif _identity(self.directory) != watched:
+                    elif await asyncio.to_thread(_identity, self.directory) != watched:
                         break
             except (OSError, RuntimeError) as error:
                 logger.error("cannot watch %s: %s", self.directory, error)

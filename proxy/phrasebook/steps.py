@@ -125,6 +125,8 @@ class Warmed:
     """In seconds since 1970."""
     problems: int
     """Of phrasebooks: see `BookProblem`."""
+    not_pruned: str | None = None
+    """Why nothing was pruned though it was asked for."""
     step: Literal["warmed"] = "warmed"
 
     @property

@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.cache import upkeep
@@ -22,34 +22,21 @@ from proxy.cache.steps import Listed, Purged
 from proxy.cache.store import STORAGE_FAULTS
 from proxy.phrasebook.book import Phrasebook
 from proxy.phrasebook.cost import LastWarmUp
+from proxy.phrasebook.rendering import UNHEARD, Made, Renderer, listening
 from proxy.phrasebook.shelf import Shelf
 from proxy.phrasebook.steps import BookProblem, Failed, Progress, Step, Warmed
 from proxy.phrasebook.survey import Survey, plan_of
 from proxy.phrasebook.takes import Take, takes_of
-from proxy.speech.plan import Plan, Planner
-from proxy.speech.schedule import Priority
+from proxy.speech.plan import Planner
 from proxy.speech.speaker import Speaker
-from proxy.speech.terms import CheckClip, Terms
-from synth.engine import BadAudio, Clip, EngineError, EngineLoading, Segment
-from synth.verify import Outcome, Verifier, VerifierUnavailable
 
 logger = logging.getLogger(__name__)
-
-_ATTEMPTS = 3
-"""At each take: the engine may go away and come back meanwhile."""
 
 _PLANNED_AT_A_TIME = 2
 """Takes, before whoever waits is let in between: a tenth of a millisecond for each format."""
 
-_FLUSH_DEADLINE_S = 60.0
-
 _ENOUGH_FOR_A_PACE_S = 20.0
 """Of audio: less says little of how fast this machine is."""
-
-_NOT_KEPT = (
-    "It was rendered, but could not be kept: cache.pinned_bytes is used up, or the disk failed. "
-    "The log tells which."
-)
 
 
 class WarmUpRunning(Exception):
@@ -87,6 +74,13 @@ class _Tally:
     not_judged: int = 0
     pruned: int = 0
     pruned_bytes: int = 0
+    not_pruned: str | None = None
+
+    def note(self, made: Made) -> None:
+        self.done += 1
+        self.audio_s += made.audio_s
+        self.rendered += made.why is None
+        self.failed += made.why is not None
 
 
 class WarmUp:
@@ -108,10 +102,9 @@ class WarmUp:
         how long it took."""
         self._shelf = shelf
         self._planner = planner
-        self._speaker = speaker
+        self._renderer = Renderer(speaker, disk, wait_until_ready, parallel)
         self._disk = disk
         self._wait_until_ready = wait_until_ready
-        self._parallel = parallel
         self._verify_model = verify_model
         self._remembered = remembered
         self._takes: list[Take] = []
@@ -151,13 +144,17 @@ class WarmUp:
             if self._planner.weights is None:
                 await self._wait_until_ready()
             takes = await self.takes()
+            self._forget_failures(takes)
             survey = await self.survey()
             missing = [
-                take for take in takes if not (survey.is_kept(take) and await self._is_whole(take))
+                take
+                for take in takes
+                if not (survey.is_kept(take) and await self._renderer.is_whole(take))
             ]
-            yield plan_of(self._shelf.books, takes, missing, survey, self._load_last())
+            last = await asyncio.to_thread(self._load_last)
+            yield plan_of(self._shelf.books, takes, missing, survey, last)
             if not orders.dry_run:
-                async with contextlib.aclosing(self._render(orders, takes, missing)) as steps:
+                async with aclosing(self._render(orders, takes, missing)) as steps:
                     async for step in steps:
                         yield step
         finally:
@@ -186,12 +183,10 @@ class WarmUp:
         """Every clip of the books in use."""
         return frozenset(clip.key for take in await self.takes() for clip in take.clips)
 
-    async def _is_whole(self, take: Take) -> bool:
-        """Whether all of it is pinned, and undamaged."""
-        for key in take.keys:
-            if not await self._disk.is_pinned(key):
-                return False
-        return True
+    def _forget_failures(self, takes: Sequence[Take]) -> None:
+        """Those of phrases that are in no book any more."""
+        known = {_what(take) for take in takes}
+        self.failed = {what: why for what, why in self.failed.items() if what in known}
 
     async def survey(self) -> Survey:
         """What is pinned, as its rows tell, without reading it.
@@ -219,102 +214,47 @@ class WarmUp:
         began_s = time.monotonic()
         expected_s = sum(take.speech_s for take in missing)
         done_s = 0.0
-        async with self._terms(orders, tally) as terms:
-            async with contextlib.aclosing(self._made(missing, terms)) as made:
-                async for take, audio_s, why in made:
-                    done_s += take.speech_s
-                    tally.done += 1
-                    tally.audio_s += audio_s
-                    what = (take.phrase.text, take.voice, take.speed)
-                    if why is None:
-                        tally.rendered += 1
-                        self.failed.pop(what, None)
-                    else:
-                        tally.failed += 1
-                        self.failed[what] = why
-                        yield _failed(take, why)
-                    took_s = time.monotonic() - began_s
-                    left_s = max(0.0, expected_s - done_s)
-                    eta_s = took_s / done_s * left_s if done_s else None
-                    self.progress = Progress(
-                        tally.done, len(missing), tally.failed, tally.audio_s, eta_s
-                    )
-                    yield self.progress
+        async with contextlib.AsyncExitStack() as open_until_done:
+            recogniser = None
+            if orders.verify:
+                recogniser = await open_until_done.enter_async_context(
+                    listening(self._verify_model)
+                )
+            making = self._renderer.make(missing, recogniser.terms if recogniser else UNHEARD)
+            async for made in await open_until_done.enter_async_context(aclosing(making)):
+                done_s += made.take.speech_s
+                tally.note(made)
+                self._note(made)
+                if made.why is not None:
+                    yield _failed(made.take, made.why)
+                took_s = time.monotonic() - began_s
+                left_s = max(0.0, expected_s - done_s)
+                self.progress = Progress(
+                    tally.done,
+                    len(missing),
+                    tally.failed,
+                    tally.audio_s,
+                    eta_s=took_s / done_s * left_s if done_s else None,
+                )
+                yield self.progress
+            if recogniser is not None:
+                tally.not_judged = recogniser.not_judged
         if orders.prune:
-            await self._prune(takes, tally)
-        yield self._ended(takes, missing, tally, time.monotonic() - began_s)
+            await self._prune(tally)
+        yield await self._ended(takes, missing, tally, time.monotonic() - began_s)
 
-    async def _made(
-        self, takes: Sequence[Take], terms: Terms
-    ) -> AsyncGenerator[tuple[Take, float, str | None], None]:
-        """Each take once it is done: the seconds of audio made for it, and why it failed."""
-        waiting = iter(takes)
-        under_way: dict[asyncio.Task[tuple[float, str | None]], Take] = {}
+    def _note(self, made: Made) -> None:
+        what = _what(made.take)
+        if made.why is None:
+            self.failed.pop(what, None)
+        else:
+            self.failed[what] = made.why
 
-        def begin() -> None:
-            for take in waiting:
-                under_way[asyncio.create_task(self._make(take, terms))] = take
-                return
-
-        for _ in range(self._parallel):
-            begin()
-        try:
-            while under_way:
-                done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    take = under_way.pop(task)
-                    begin()
-                    yield (take, *task.result())
-        finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
-
-    async def _make(self, take: Take, terms: Terms) -> tuple[float, str | None]:
-        if take.problem is not None:
-            return 0.0, take.problem
-        audio_s = 0.0
-        try:
-            for plan in take.plans:
-                audio_s += await self._keep(plan, terms)
-        except EngineLoading:
-            raise
-        except EngineError as error:
-            return audio_s, str(error)
-        try:
-            async with asyncio.timeout(_FLUSH_DEADLINE_S):
-                await self._disk.flush()
-        except TimeoutError:
-            return audio_s, "The disk is too slow to keep it."
-        if not await self._is_whole(take):
-            return audio_s, _NOT_KEPT
-        return audio_s, None
-
-    async def _keep(self, plan: Plan, terms: Terms) -> float:
-        """Returns the seconds of audio that were made for it."""
-        for _ in range(_ATTEMPTS - 1):
-            # Not where it died of the phrase, twice: a third time would only keep calls waiting.
-            with contextlib.suppress(EngineLoading):
-                return await self._speaker.keep(plan, terms)
-            await self._wait_until_ready()
-        return await self._speaker.keep(plan, terms)
-
-    @asynccontextmanager
-    async def _terms(self, orders: Orders, tally: _Tally) -> AsyncIterator[Terms]:
-        terms = Terms(Priority.WARM_UP)
-        if not orders.verify:
-            yield terms
+    async def _prune(self, tally: _Tally) -> None:
+        if self._shelf.problems:
+            tally.not_pruned = "a phrasebook is broken, and nobody knows what it names"
             return
-        verifier = await Verifier.start(self._verify_model)
-        try:
-            yield replace(terms, check=_checked_by(verifier, tally))
-        finally:
-            await verifier.close()
-
-    async def _prune(self, takes: Sequence[Take], tally: _Tally) -> None:
-        if self._shelf.problems or any(take.problem for take in takes):
-            logger.error("nothing is pruned while phrasebooks have problems")
-            return
+        takes = await self.takes()  # A book may have been edited meanwhile.
         named = {key.id for take in takes for key in take.keys}
         try:
             async for told in self._disk.step_by_step(upkeep.prune(self._disk.pinned, named)):
@@ -324,7 +264,7 @@ class WarmUp:
         except STORAGE_FAULTS as error:
             raise CacheUnavailable(f"The cache on disk cannot be used: {error}.") from None
 
-    def _ended(
+    async def _ended(
         self, takes: Sequence[Take], missing: Sequence[Take], tally: _Tally, took_s: float
     ) -> Warmed:
         warmed = Warmed(
@@ -335,6 +275,7 @@ class WarmUp:
             not_judged=tally.not_judged,
             pruned=tally.pruned,
             pruned_bytes=tally.pruned_bytes,
+            not_pruned=tally.not_pruned,
             audio_s=tally.audio_s,
             took_s=took_s,
             ended_at_s=time.time(),
@@ -345,7 +286,7 @@ class WarmUp:
             "phrasebooks: %d rendered, %d cached already, %d failed",
             *(warmed.rendered, warmed.cached, warmed.failed),
         )
-        self._save_last(warmed)
+        await asyncio.to_thread(self._save_last, warmed)
         return warmed
 
     def _load_last(self) -> LastWarmUp | None:
@@ -366,6 +307,10 @@ class WarmUp:
             logger.error("cannot write %s: %s", self._remembered, error)
 
 
+def _what(take: Take) -> tuple[str, str, float]:
+    return take.phrase.text, take.voice, take.speed
+
+
 def _failed(take: Take, why: str) -> Failed:
     phrase = take.phrase
     logger.error("phrasebook %s: %r by %s: %s", take.book.name, phrase.text, take.voice, why)
@@ -379,16 +324,3 @@ def _failed(take: Take, why: str) -> Failed:
         why,
         phrase.id,
     )
-
-
-def _checked_by(verifier: Verifier, tally: _Tally) -> CheckClip:
-    async def check(segment: Segment, clip: Clip) -> None:
-        try:
-            verdict = await verifier.check(segment, clip)
-        except VerifierUnavailable as error:
-            raise EngineError(f"Nobody could listen to it: {error}") from None
-        if verdict.outcome is Outcome.WRONG:
-            raise BadAudio(f"The recogniser heard {verdict.heard!r}.")
-        tally.not_judged += verdict.outcome is Outcome.NOT_JUDGED
-
-    return check

@@ -245,7 +245,7 @@ def test_a_proposal_is_written_as_a_phrasebook_that_says_why() -> None:
         "phrases:\n"
         "\n"
         "  # af_bella\n"
-        "  # 20 requests, 12 s\n"
+        "  # 20 requests, 14 s\n"
         "  - 'No: wait.'\n"
         "  # 11 requests, 10 s, 2 clips\n"
         "  - text: We open at {number}.\n"

@@ -359,6 +359,7 @@ async def test_nothing_is_dropped_while_a_book_is_broken(
     problem, _, last = await lines_of(edge, prune=True)
     assert problem["step"] == "problem" and problem["line"] is not None
     assert (last["pruned"], last["problems"], last["cached"]) == (0, 1, 2)
+    assert last["not_pruned"].startswith("a phrasebook is broken")
     await all_are_hits(edge, ["One.", "Two."])
 
 
