@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from proxy.api.middleware import ABORTED, CACHE_STATUS, REQUEST_ID
 from proxy.speech.flight import Timings
-from proxy.speech.speaker import Outcome, Reply
+from proxy.speech.reply import Outcome, Reply
 from synth.audio.encode import FORMATS
 from synth.engine import EngineError
 

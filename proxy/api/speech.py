@@ -19,7 +19,8 @@ from proxy.api.schema import parse
 from proxy.cache.entry import Entry
 from proxy.cache.key import Key
 from proxy.speech.plan import Plan, Planner
-from proxy.speech.speaker import Reply, Speaker
+from proxy.speech.reply import Reply
+from proxy.speech.speaker import Speaker
 from proxy.speech.terms import Terms
 
 logger = logging.getLogger(__name__)

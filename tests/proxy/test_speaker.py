@@ -17,8 +17,9 @@ from proxy.cache.memory import MemoryTier
 from proxy.cache.tiered import TieredCache
 from proxy.speech.clips import AfterHangup, Clips
 from proxy.speech.plan import Plan, Planner, Wanted
+from proxy.speech.reply import Outcome
 from proxy.speech.schedule import Priority, Schedule
-from proxy.speech.speaker import Outcome, Speaker
+from proxy.speech.speaker import Speaker
 from proxy.speech.terms import LIVE, NotCached, Terms
 from synth.engine import CannotSay, Clip, Segment
 from synth.voices import VOICES

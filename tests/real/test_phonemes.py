@@ -10,7 +10,8 @@ from tests.real.server import COMMAND
 
 
 def pronounce(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [COMMAND, "phrasebook", "phonemes", "--cache-directory", directory, *arguments]
+    command: list[str | Path] = [COMMAND, "phrasebook", "phonemes", *arguments]
+    command += ["--cache-directory", directory]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=directory)
 
 
