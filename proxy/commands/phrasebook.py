@@ -6,17 +6,12 @@ import argparse
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from proxy.commands.failure import EXIT_FAILED, EXIT_USAGE, CommandFailed, plain
-from proxy.commands.printed import counted, printed
+from proxy.commands.printed import printed
 from proxy.settings import Settings
-
-if TYPE_CHECKING:
-    from proxy.phrasebook.book import Phrasebook, Problem
 
 COMMANDS: Mapping[str, str] = {
     "check": "find every mistake in phrasebooks",
@@ -92,11 +87,17 @@ def _run(
 ) -> int:
     match given.phrasebook_command:
         case "check":
-            return _check(given, settings, engine_command)
+            from proxy.commands import check
+
+            return check.run(given, settings, engine_command)
         case "plan":
-            return asyncio.run(_plan(given, settings))
+            from proxy.commands import plan
+
+            return asyncio.run(plan.run(given, settings))
         case "phonemes":
-            return _phonemes(given, settings)
+            from proxy.commands import phonemes
+
+            return phonemes.run(given, settings)
         case "mine":
             from proxy.commands import mine
 
@@ -173,138 +174,3 @@ def _schema() -> int:
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
     return 0
-
-
-def _phonemes(given: argparse.Namespace, settings: Settings) -> int:
-    """In a process of its own: G2P brings torch, which has no place in this one."""
-    import subprocess
-
-    from synth.voices import UnknownLanguage, parse_language
-    from synth.weights import WeightsError, installed
-    from synth.weights.sources import CONFIG_FILE
-
-    try:
-        language = parse_language(given.language)
-        found = installed(settings.engine.weights, settings.cache.directory.expanduser())
-    except UnknownLanguage as error:
-        raise CommandFailed(str(error), EXIT_USAGE) from None
-    except WeightsError as error:
-        raise CommandFailed(str(error)) from None
-    if found is None:
-        raise CommandFailed("the model is not here yet: run `kokoro-edge fetch`")
-    command = [sys.executable, "-m", "synth.phonemize", "--config", str(found.folder / CONFIG_FILE)]
-    command += ["--language", language.code, "--", given.text]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise CommandFailed(lines[-1] if lines else "it cannot be pronounced")
-    print(done.stdout.strip())
-    return 0
-
-
-def _check(
-    given: argparse.Namespace, settings: Settings, engine_command: Sequence[str] | None
-) -> int:
-    books, problems = _read(given.path, settings)
-    if not given.quick and books:
-        problems += asyncio.run(_ask_engine(books, settings, engine_command))
-    for problem in sorted(problems, key=lambda it: (str(it.path), it.line or 0)):
-        print(plain(str(problem)))
-    phrases = sum(len(book.phrases) for book in books)
-    checked = f"{counted(len(books), 'book')}, {counted(phrases, 'phrase')}"
-    if problems:
-        count = counted(len(problems), "problem")
-        print(f"{count}; without any: {checked}" if books else count, file=sys.stderr)
-        return EXIT_FAILED
-    print(f"{checked}: nothing is wrong")
-    return 0
-
-
-def _read(path: Path | None, settings: Settings) -> tuple[list[Phrasebook], list[Problem]]:
-    """The books of a file, of a folder, or of those that are set."""
-    from proxy.phrasebook.reading.read import read_book
-    from proxy.phrasebook.shelf import EVERY_BOOK, Shelf
-    from proxy.speech.plan import Planner
-
-    if path is not None and not path.exists():
-        raise CommandFailed(f"there is no {path}", EXIT_USAGE)
-    if path is not None and path.is_file():
-        found = read_book(path, path.parent)
-        return list(found.books), list(found.problems)
-    if path is not None:
-        shelf = Shelf(path, (EVERY_BOOK,), Planner())
-    else:
-        shelf = Shelf(settings.phrasebook.directory, settings.phrasebook.books, Planner())
-    read = shelf.take_over()
-    return list(shelf.books), list(read.problems)
-
-
-async def _ask_engine(
-    books: list[Phrasebook], settings: Settings, engine_command: Sequence[str] | None
-) -> list[Problem]:
-    """What only the engine's own G2P can tell: whether it has a sound for everything."""
-    from proxy.parts import build_pool
-    from proxy.phrasebook.unsayable import unsayable
-    from synth.engine import EngineError
-
-    pool = build_pool(settings, engine_command)
-    pool.start()
-    try:
-        await pool.wait_until_loaded()
-        return [problem async for problem in unsayable(books, pool)]
-    except EngineError as error:
-        raise CommandFailed(f"{error} --quick checks without the engine") from None
-    finally:
-        await pool.close()
-
-
-async def _plan(given: argparse.Namespace, settings: Settings) -> int:
-    from proxy.cache.private import NeverStored
-    from proxy.cache.steps import Listed
-    from proxy.commands.cache import open_source
-    from proxy.commands.warm_shown import show_plan
-    from proxy.parts import LAST_WARM_UP
-    from proxy.phrasebook.cost import LastWarmUp
-    from proxy.phrasebook.shelf import wordings_in
-    from proxy.phrasebook.survey import Survey, plan_of
-    from proxy.phrasebook.takes import takes_of
-    from proxy.speech.plan import Planner
-    from synth.weights import WeightsError, installed
-
-    books, problems = _read(given.path, settings)
-    for problem in problems:
-        print(plain(str(problem)), file=sys.stderr)
-    if not books:
-        return EXIT_FAILED
-    directory = settings.cache.directory.expanduser()
-    planner = Planner(NeverStored(settings.cache.never_store, settings.cache.never_store_patterns))
-    try:
-        planner.weights = installed(settings.engine.weights, directory)
-    except WeightsError as error:
-        raise CommandFailed(str(error)) from None
-    if planner.weights is None:
-        raise CommandFailed("the model is not here yet: run `kokoro-edge fetch`")
-    planner.wordings = wordings_in(books)
-    takes = list(takes_of(books, planner))
-    async with open_source(given.url, settings, make=False) as source:
-        pinned = [
-            step
-            async for told in source.entries({"tier": "pinned"})
-            for step in told
-            if isinstance(step, Listed)
-        ]
-    survey = Survey(pinned)
-    missing = [take for take in takes if not survey.is_kept(take)]
-    last = LastWarmUp.load(directory / "audio" / LAST_WARM_UP)
-    planned = plan_of(books, takes, missing, survey, last)
-    if given.json:
-        from proxy.phrasebook.steps import to_json
-
-        print(to_json(planned).decode())
-    else:
-        show_plan(planned)
-        for take in takes:
-            if take.problem is not None:
-                where = f"{take.phrase.path}:{take.phrase.line}"
-                print(plain(f"{where}: {take.voice}: {take.problem}"), file=sys.stderr)
-    return EXIT_FAILED if problems or any(take.problem for take in takes) else 0
