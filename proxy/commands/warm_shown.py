@@ -41,7 +41,6 @@ class Shown:
             redirect_stdout=sys.stdout.isatty(),
         )
         self._task = self._bars.add_task("", total=None, visible=False, rate="", eta="")
-        self._began_s = time.monotonic()
         self._told_s = -math.inf
 
     def __enter__(self) -> Shown:
@@ -61,7 +60,6 @@ class Shown:
             case BookProblem():
                 print(plain(str(step)), file=sys.stderr)
             case Planned():
-                self._began_s = time.monotonic()
                 show_plan(step, self._to_stderr)
             case Failed():
                 where = f"{step.path}:{step.line}"
@@ -85,7 +83,7 @@ class Shown:
         print(f"{phrases}, {rate}, {eta}", file=sys.stderr, flush=True)
 
     def _rate(self, step: Progress) -> str:
-        took_s = max(0.001, time.monotonic() - self._began_s)
+        took_s = max(0.001, step.took_s)
         return f"{step.done / took_s:.1f} phrases/s, {step.audio_s / took_s:.1f} s of speech/s"
 
 

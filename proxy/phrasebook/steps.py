@@ -86,6 +86,8 @@ class Progress:
     """Rendered so far."""
     eta_s: float | None
     """None before anything was rendered."""
+    took_s: float = 0.0
+    """Since rendering began; what it took to load the model is not counted."""
     step: Literal["progress"] = "progress"
 
 

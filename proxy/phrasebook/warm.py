@@ -235,6 +235,7 @@ class WarmUp:
                     tally.failed,
                     tally.audio_s,
                     eta_s=took_s / done_s * left_s if done_s else None,
+                    took_s=took_s,
                 )
                 yield self.progress
             if recogniser is not None:
