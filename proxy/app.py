@@ -19,14 +19,19 @@ from proxy.api.phrasebook_admin import PhrasebookAdminApi
 from proxy.api.request_log import RequestLog
 from proxy.api.speech import SpeechApi
 from proxy.cache.archive import Keeping
-from proxy.cache.disk import DiskTier
+from proxy.cache.disk import CacheUnavailable, DiskTier
 from proxy.parts import Parts, build_parts
 from proxy.phrasebook.mining.miner import HEARD, Miner
-from proxy.phrasebook.warm import Orders, WarmUp, WarmUpRunning
+from proxy.phrasebook.warm import Orders, WarmUpRunning
 from proxy.settings import Settings
+from synth.engine import EngineError
 from synth.pool import EnginePool
 
 logger = logging.getLogger(__name__)
+
+_WARM_AGAIN_S = 5.0
+_WARM_AGAIN_AT_MOST_S = 300.0
+_WATCH_AGAIN_S = 10.0
 
 POOL = web.AppKey("pool", EnginePool)
 DISK = web.AppKey("disk", DiskTier)
@@ -65,12 +70,12 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     app[POOL] = parts.pool
     app[DISK] = parts.disk
     app.cleanup_ctx.append(lifetimes)
-    CatalogueApi(parts.pool, keeper.is_warm).add_routes(app)
+    CatalogueApi(parts.pool, parts.shelf, keeper.is_warm).add_routes(app)
     note = None if miner is None else miner.note
     SpeechApi(parts.planner, parts.speaker, note).add_routes(app)
     ClipsApi(parts.speaker).add_routes(app)
     keeping = Keeping(text=settings.cache.keep_text, ttl_s=settings.cache.ttl_s)
-    cache_admin = CacheAdminApi(parts.disk, parts.memory, parts.cache, keeping)
+    cache_admin = CacheAdminApi(parts.disk, parts.memory, parts.cache, keeping, miner)
     phrasebook_admin = PhrasebookAdminApi(parts.shelf, parts.warm_up, miner)
     key = settings.server.admin_key
     access = Access(None if key is None else key.get_secret_value(), settings.server.host)
@@ -91,9 +96,10 @@ class _Keeper:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._at_start())]
+        tasks = [asyncio.create_task(self._keep_warm())]
         if self._parts.settings.warm.on_change:
-            tasks.append(asyncio.create_task(self._on_change()))
+            # Apart from rendering, which may take hours: a mistake is told as soon as it is made.
+            tasks.append(asyncio.create_task(self._watch()))
         try:
             yield
         finally:
@@ -101,34 +107,47 @@ class _Keeper:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _at_start(self) -> None:
+    async def _keep_warm(self) -> None:
+        settings, shelf = self._parts.settings.warm, self._parts.shelf
         await self._parts.pool.wait_until_ready()
-        if self._parts.settings.warm.at_start:
-            await _warm(self._parts.warm_up)
+        shelf.changed.clear()
+        if settings.at_start:
+            await self._warm()
         self._warmed = True
+        while settings.on_change:
+            # Whoever has it reloaded: this server, a request, or a warm-up that was broken off.
+            await shelf.changed.wait()
+            shelf.changed.clear()
+            await self._parts.warm_up.wait_until_idle()
+            if not self._parts.warm_up.is_up_to_date:
+                await self._warm()
 
-    async def _on_change(self) -> None:
+    async def _warm(self) -> None:
+        """Once no other is under way, and again until one comes to its end."""
+        again_s = _WARM_AGAIN_S
+        while True:
+            await self._parts.warm_up.wait_until_idle()
+            try:
+                async with contextlib.aclosing(
+                    self._parts.warm_up.run(Orders(reload=False))
+                ) as steps:
+                    async for _ in steps:
+                        pass
+                return
+            except WarmUpRunning:  # Another came first.
+                continue
+            except (EngineError, CacheUnavailable) as error:
+                logger.error("rendering the phrasebooks broke off: %s", error)
+            except Exception:
+                logger.exception("rendering the phrasebooks broke off")
+            await asyncio.sleep(again_s)
+            again_s = min(_WARM_AGAIN_AT_MOST_S, again_s * 2)
+            await self._parts.pool.wait_until_ready()
+
+    async def _watch(self) -> None:
         while True:
             try:
-                async with contextlib.aclosing(self._parts.shelf.changes()) as changes:
-                    async for _ in changes:
-                        await _warm(self._parts.warm_up)
+                await self._parts.shelf.watch()
             except Exception:
                 logger.exception("watching the phrasebooks failed; it is begun again")
-                await asyncio.sleep(10)
-
-
-async def _warm(warm_up: WarmUp) -> None:
-    """Once no other is under way. What goes wrong is logged."""
-    while True:
-        await warm_up.wait_until_idle()
-        try:
-            async with contextlib.aclosing(warm_up.run(Orders(reload=False))) as steps:
-                async for _ in steps:
-                    pass
-            return
-        except WarmUpRunning:  # Another came first.
-            continue
-        except Exception:
-            logger.exception("rendering the phrasebooks ended early")
-            return
+                await asyncio.sleep(_WATCH_AGAIN_S)

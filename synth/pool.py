@@ -134,17 +134,28 @@ class EnginePool:
         """Wait until a process has loaded the model, however long that takes."""
         await self._up.wait()
 
-    async def wait_until_loaded(self) -> None:
-        """Wait until a process has loaded the model.
+    async def wait_until_loaded(self, patience_s: float = 0.0) -> None:
+        """Wait until a process has loaded the model. `patience_s` is how long starting one may fail
+        before that is given up.
 
         Raises:
             EngineLoading: it cannot be started.
             EngineUnavailable: the pool is closed.
         """
+        give_up_s: float | None = None
         while not self._live:
-            if self._closed or self.state is PoolState.FAILED:
+            if self._closed:
                 raise self._not_up()
-            await self._changed.wait()
+            left_s = None
+            if self.state is PoolState.FAILED:
+                give_up_s = give_up_s or time.monotonic() + patience_s
+                left_s = give_up_s - time.monotonic()
+                if left_s <= 0:
+                    raise self._not_up()
+            changed = self._changed
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await changed.wait()
 
     def retry_after_s(self) -> float:
         """When a process should be up, by how long loading took the last time."""

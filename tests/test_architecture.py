@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("synth",),
     ("proxy.settings",),
-    ("proxy.layers", "proxy.line_formatter"),
+    ("proxy.layers", "proxy.line_formatter", "proxy.whole_file"),
     ("proxy.cache",),
     ("proxy.speech",),
     ("proxy.phrasebook",),

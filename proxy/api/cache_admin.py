@@ -21,8 +21,8 @@ from proxy.cache.archive import Keeping, export_entries, import_entries
 from proxy.cache.disk import CacheUnavailable, DiskTier
 from proxy.cache.memory import MemoryTier
 from proxy.cache.steps import MemoryStats, Purged, Stats, Step, to_json
-from proxy.cache.store import STORAGE_FAULTS
 from proxy.cache.tiered import TieredCache
+from proxy.phrasebook.mining.miner import Miner
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class CacheAdminApi:
     memory: MemoryTier
     cache: TieredCache
     keeping: Keeping
+    miner: Miner | None = None
+    """What was heard, which holds text, goes with everything else."""
     step_deadline_s: float = 30.0
     """Of a millisecond of work. A disk that does not answer must not keep whoever asks for ever."""
 
@@ -78,6 +80,8 @@ class CacheAdminApi:
         asked = await read_body(PurgeRequest, request)
         if asked.all:
             steps = upkeep.purge_all(self.disk.stores)
+            if self.miner is not None:
+                await self.miner.forget()
         else:
             steps = upkeep.purge(self.disk.stores, await asked.selection())
         return await _tell(request, self._purged(steps))
@@ -127,18 +131,9 @@ class CacheAdminApi:
         finally:
             await asyncio.to_thread(file.close)
 
-    async def _steps(self, steps: Iterator[T]) -> AsyncIterator[T]:
+    def _steps(self, steps: Iterator[T]) -> AsyncIterator[T]:
         """Raises CacheUnavailable: the storage failed, or does not answer."""
-        taken = self.disk.step_by_step(steps)
-        while True:
-            try:
-                async with asyncio.timeout(self.step_deadline_s):
-                    step = await anext(taken)
-            except StopAsyncIteration:
-                return
-            except STORAGE_FAULTS as error:
-                raise _unavailable(error) from None
-            yield step
+        return self.disk.tell(steps, self.step_deadline_s)
 
     async def _purged(self, steps: Iterator[list[Step]]) -> AsyncIterator[list[Step]]:
         """Memory must not serve what was deleted from disk, nor write it there again."""

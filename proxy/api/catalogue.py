@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from proxy import __version__
+from proxy.phrasebook.shelf import Shelf
 from synth.pool import EnginePool, PoolState
 from synth.voices import VOICES
 
@@ -23,6 +24,7 @@ class CatalogueApi:
     """Answers at once, whatever the engine does."""
 
     pool: EnginePool
+    shelf: Shelf
     is_warm: Callable[[], bool]
     """Whether the phrasebooks are rendered as far as calls are to wait for that."""
 
@@ -57,6 +59,8 @@ class CatalogueApi:
         }
         if self.pool.problem:
             body["problem"] = self.pool.problem
+        if self.shelf.problems:
+            body["phrasebook_problems"] = len(self.shelf.problems)
         return web.json_response(body)
 
     async def ready(self, request: web.Request) -> web.Response:

@@ -22,7 +22,7 @@ from proxy.phrasebook.mining.heard import Heard
 from proxy.phrasebook.mining.mined import mine, mined_to_json
 from proxy.phrasebook.mining.miner import Miner
 from proxy.phrasebook.shelf import Shelf
-from proxy.phrasebook.steps import to_json
+from proxy.phrasebook.steps import Progress, to_json
 from proxy.phrasebook.survey import Survey
 from proxy.phrasebook.takes import Take
 from proxy.phrasebook.warm import Orders, WarmUp
@@ -63,6 +63,8 @@ class PhrasebookAdminApi:
     warm_up: WarmUp
     miner: Miner | None
     """None where `mine.enabled` is off."""
+    alive_every_s: float = 15.0
+    """Whoever asked for a warm-up hears from it at least that often."""
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
         """By method and path."""
@@ -78,27 +80,45 @@ class PhrasebookAdminApi:
         """It stops when whoever asked hangs up; what is rendered by then is kept."""
         orders = (await read_body(WarmRequest, request)).orders()
 
-        async def lines() -> AsyncGenerator[list[bytes], None]:
-            async with contextlib.aclosing(self.warm_up.run(orders)) as steps:
-                async for step in steps:
-                    yield [to_json(step)]
-
-        async with contextlib.aclosing(lines()) as told:
+        async with contextlib.aclosing(self._lines(orders)) as told:
             return await tell(request, told)
+
+    async def _lines(self, orders: Orders) -> AsyncGenerator[list[bytes], None]:
+        """Never silent for long: between two steps there may be a phrase that waits behind many
+        calls, or a check of all that is kept."""
+        async with contextlib.aclosing(self.warm_up.run(orders)) as steps:
+            while True:
+                step = asyncio.ensure_future(anext(steps, None))
+                try:
+                    while not (await asyncio.wait({step}, timeout=self.alive_every_s))[0]:
+                        yield [to_json(self.warm_up.progress or Progress(0, 0, 0, 0.0, None))]
+                finally:
+                    if not step.done():
+                        step.cancel()
+                        await asyncio.gather(step, return_exceptions=True)
+                found = step.result()
+                if found is None:
+                    return
+                yield [to_json(found)]
 
     async def books(self, request: web.Request) -> web.Response:
         survey = await self.warm_up.survey()
         takes = await self.warm_up.takes()
         running, last = self.warm_up.progress, self.warm_up.last
-        return _json(
-            {
-                "directory": str(self.shelf.directory),
-                "books": [self._summary(book, takes, survey) for book in self.shelf.books],
-                "problems": _problems(self.shelf.problems),
-                "running": None if running is None else asdict(running),
-                "last": None if last is None else asdict(last),
-            }
-        )
+        books, problems = self.shelf.books, self.shelf.problems
+
+        def told() -> web.Response:
+            return _json(
+                {
+                    "directory": str(self.shelf.directory),
+                    "books": [self._summary(book, takes, survey) for book in books],
+                    "problems": _problems(problems),
+                    "running": None if running is None else asdict(running),
+                    "last": None if last is None else asdict(last),
+                }
+            )
+
+        return await asyncio.to_thread(told)  # Some ten milliseconds for a large book.
 
     async def book(self, request: web.Request) -> web.Response:
         """Every phrase of one, with what has become of it."""
@@ -108,12 +128,12 @@ class PhrasebookAdminApi:
             raise NoSuchPhrasebook(name, [book.name for book in self.shelf.books])
         survey = await self.warm_up.survey()
         takes = await self.warm_up.takes([book])
-        return _json(
-            {
-                **self._summary(book, takes, survey),
-                "phrases": [self._phrase(take, survey) for take in takes],
-            }
-        )
+
+        def told() -> web.Response:
+            phrases = [self._phrase(take, survey) for take in takes]
+            return _json({**self._summary(book, takes, survey), "phrases": phrases})
+
+        return await asyncio.to_thread(told)
 
     async def reload(self, request: web.Request) -> web.Response:
         reloaded = await self.shelf.reload()
@@ -143,11 +163,15 @@ class PhrasebookAdminApi:
             raise MiningOff
         heard = await self.miner.heard()
         # A copy: it is counted in meanwhile.
-        copied = Heard.from_bytes(heard.to_bytes())
-        mined = await asyncio.to_thread(
-            mine, copied, self.shelf.books, asked.min_requests, asked.max_phrases, asked.name
-        )
-        return _json(mined_to_json(mined))
+        copied, books = heard.to_bytes(), self.shelf.books
+
+        def mined() -> web.Response:
+            found = mine(
+                Heard.from_bytes(copied), books, asked.min_requests, asked.max_phrases, asked.name
+            )
+            return _json(mined_to_json(found))
+
+        return await asyncio.to_thread(mined)
 
     def _summary(
         self, book: Phrasebook, takes: Sequence[Take], survey: Survey

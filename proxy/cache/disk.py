@@ -33,6 +33,8 @@ _READ_DEADLINE_S = 1.0
 _MAX_PENDING_WRITES = 256
 _MAX_PENDING_BYTES = 256 * 1024**2
 _UPKEEP_EVERY_S = 20.0
+_STEP_DEADLINE_S = 30.0
+"""Of a millisecond of work. A disk that does not answer must not keep whoever asks for ever."""
 _CLOSE_DEADLINE_S = 10.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -148,17 +150,33 @@ class DiskTier:
             await self._changed.wait()
 
     async def pin(self, id: str) -> bool:
-        """Make sure that an entry which is on disk is pinned. Whether there is one."""
+        """Make sure that an entry which is on disk is pinned. Whether there is one.
+
+        Raises:
+            CacheUnavailable: the disk does not answer.
+        """
         if (pending := self._pending.get(id)) is not None:
             self._pending[id] = replace(pending, pinned=True)
             return True
-        return await self.run(lambda: self._pin(id))
+        try:
+            async with asyncio.timeout(_STEP_DEADLINE_S):
+                return await self.run(lambda: self._pin(id))
+        except TimeoutError:
+            raise CacheUnavailable("The disk does not answer.") from None
 
     async def is_pinned(self, key: Key) -> bool:
-        """Whether an entry is pinned, whole, and the one that is meant. Reads all of it."""
+        """Whether an entry is pinned, whole, and the one that is meant. Reads all of it.
+
+        Raises:
+            CacheUnavailable: the disk does not answer.
+        """
         if (pending := self._pending.get(key.id)) is not None:
             return pending.pinned and pending.entry.key == key
-        entry = await self.run(lambda: self._get(key.id, (self.pinned,)))
+        try:
+            async with asyncio.timeout(_STEP_DEADLINE_S):
+                entry = await self.run(lambda: self._get(key.id, (self.pinned,)))
+        except TimeoutError:
+            raise CacheUnavailable("The disk does not answer.") from None
         return entry is not None and entry.key == key
 
     def touch(self, ids: Iterable[str]) -> None:
@@ -191,6 +209,27 @@ class DiskTier:
         done = object()
         while (step := await self.run(lambda: next(steps, done))) is not done:
             yield step  # type: ignore[misc]
+
+    async def tell(
+        self, steps: Iterator[T], step_deadline_s: float = _STEP_DEADLINE_S
+    ) -> AsyncIterator[T]:
+        """As `step_by_step`, for whoever is told what goes wrong.
+
+        Raises:
+            CacheUnavailable: the storage failed, or does not answer.
+        """
+        taken = self.step_by_step(steps)
+        while True:
+            try:
+                async with asyncio.timeout(step_deadline_s):
+                    step = await anext(taken)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise CacheUnavailable("The disk does not answer.") from None
+            except STORAGE_FAULTS as error:
+                raise CacheUnavailable(f"The cache on disk cannot be used: {error}.") from None
+            yield step
 
     async def _write(self) -> None:
         while True:

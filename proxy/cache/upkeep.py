@@ -116,6 +116,7 @@ def prune(store: Store, named: Container[str]) -> Iterator[list[Step]]:
             if row.id not in named and store.delete(row.id):
                 count += 1
                 size_bytes += row.size_bytes
+                yield []
         done += len(rows)
         yield [Progress(done, total)]
     yield [Purged(count, count if store.tier == "pinned" else 0, size_bytes)]

@@ -62,6 +62,7 @@ class Here:
 
     def purge(self, filters: Filters) -> Steps:
         if not filters:
+            forget_heard(self.directory)
             return self._steps(upkeep.purge_all(self.stores))
         return self._steps(upkeep.purge(self.stores, select(**filters)))
 
@@ -84,6 +85,13 @@ class Here:
                 raise _unusable(self.directory, error) from None
             yield step
             await asyncio.sleep(0)  # Where an interrupt is noticed.
+
+
+def forget_heard(directory: Path) -> None:
+    """What was counted of what callers hear holds text, and goes with everything else."""
+    from proxy.phrasebook.mining.miner import HEARD
+
+    (directory / HEARD).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -84,3 +84,5 @@ class Books:
     books: tuple[Phrasebook, ...]
     problems: tuple[Problem, ...]
     """By file and line."""
+    broken: tuple[Path, ...] = ()
+    """The files of the books with which something is wrong."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from proxy.whole_file import write_whole
 from synth.audio.encode import FORMATS
 
 GUESSED_PACE = 0.4
@@ -58,13 +57,7 @@ class LastWarmUp:
 
     def save(self, path: Path) -> None:
         """Raises OSError: it cannot be written."""
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(asdict(self), file)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_whole(path, json.dumps(asdict(self)).encode())
 
     @classmethod
     def load(cls, path: Path) -> LastWarmUp | None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from proxy.cache.disk import DiskTier
+from proxy.cache.disk import CacheUnavailable, DiskTier
 from proxy.phrasebook.takes import Take
 from proxy.speech.plan import Plan
 from proxy.speech.schedule import Priority
@@ -20,7 +20,13 @@ from synth.verify import Outcome, Verifier, VerifierUnavailable
 _ATTEMPTS = 3
 """At each take: the engine may go away and come back meanwhile."""
 
+_PATIENCE_S = 120.0
+"""With an engine that went away and fails to start."""
+
 _FLUSH_DEADLINE_S = 60.0
+
+_MAX_NOT_KEPT = 5
+"""In a row. Where nothing can be kept, hours of synthesis would be for nothing."""
 
 _NOT_KEPT = (
     "It was rendered, but could not be kept: cache.pinned_bytes is used up, or the disk failed. "
@@ -49,11 +55,11 @@ class Renderer:
         self,
         speaker: Speaker,
         disk: DiskTier,
-        wait_until_ready: Callable[[], Awaitable[None]],
+        wait_until_ready: Callable[[float], Awaitable[None]],
         parallel: int,
     ) -> None:
-        """`wait_until_ready` waits for the engine, and raises EngineLoading where it does not
-        start. `parallel` takes are made at a time."""
+        """`wait_until_ready` waits for the engine, and raises EngineLoading where it has failed to
+        start for so many seconds. `parallel` takes are made at a time."""
         self._speaker = speaker
         self._disk = disk
         self._wait_until_ready = wait_until_ready
@@ -71,8 +77,10 @@ class Renderer:
 
         Raises:
             EngineLoading: the engine went away, and cannot be started.
+            CacheUnavailable: nothing can be kept.
         """
         waiting = iter(takes)
+        not_kept = 0
         under_way: set[asyncio.Task[Made]] = set()
 
         def begin() -> None:
@@ -88,7 +96,14 @@ class Renderer:
                 for task in done:
                     under_way.discard(task)
                     begin()
-                    yield task.result()
+                    made = task.result()
+                    yield made
+                    not_kept = not_kept + 1 if made.why == _NOT_KEPT else 0
+                    if not_kept >= _MAX_NOT_KEPT:
+                        raise CacheUnavailable(
+                            f"{not_kept} phrases in a row could not be kept: cache.pinned_bytes is "
+                            "used up, or the disk failed."
+                        )
         finally:
             for task in under_way:
                 task.cancel()
@@ -119,7 +134,7 @@ class Renderer:
             # Not where it died of the phrase, twice: a third time would only keep calls waiting.
             with contextlib.suppress(EngineLoading):
                 return await self._speaker.keep(plan, terms)
-            await self._wait_until_ready()
+            await self._wait_until_ready(_PATIENCE_S)
         return await self._speaker.keep(plan, terms)
 
 
@@ -129,6 +144,8 @@ class Recogniser:
     def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
         self.not_judged = 0
+        self.broken: VerifierUnavailable | None = None
+        """Why it cannot listen any more."""
         self.terms = Terms(Priority.WARM_UP, check=self._check)
 
     async def _check(self, segment: Segment, clip: Clip) -> None:
@@ -136,6 +153,7 @@ class Recogniser:
         try:
             verdict = await self._verifier.check(segment, clip)
         except VerifierUnavailable as error:
+            self.broken = error
             raise EngineError(f"Nobody could listen to it: {error}") from None
         if verdict.outcome is Outcome.WRONG:
             raise BadAudio(f"The recogniser heard {verdict.heard!r}.")

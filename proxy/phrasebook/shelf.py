@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import watchfiles
 
-from proxy.phrasebook.book import Phrasebook, PhrasebookError, Problem
+from proxy.phrasebook.book import Books, Phrasebook, PhrasebookError, Problem
 from proxy.phrasebook.reading.read import read_books, shipped_directory
 from proxy.phrasebook.takes import wordings_of
 from proxy.speech.plan import Planner
@@ -44,6 +44,15 @@ class Reloaded:
         return bool(self.taken_over or self.dropped)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The shelf as it should be by the files as they are now."""
+
+    books: tuple[Phrasebook, ...]
+    wordings: Wordings
+    came: Reloaded
+
+
 class Shelf:
     """The books of one folder, and what the planner knows of them."""
 
@@ -59,116 +68,137 @@ class Shelf:
         self.books: tuple[Phrasebook, ...] = ()
         self.problems: tuple[Problem, ...] = ()
         """What is wrong with the files as they are now."""
+        self.changed = asyncio.Event()
+        """Set whenever other books are in use than before. For one task, which clears it."""
 
     def open(self) -> None:
-        """Read the books for the first time. Blocking.
+        """Read the books for the first time. Blocking. One that is broken is not used, which is
+        logged: a server that was stopped at night must come up again.
 
         Raises:
-            PhrasebookError: something is wrong with one of them, or there is none.
+            PhrasebookError: the folder is none, holds none, or not the book that is set.
         """
-        reloaded = self.take_over()
-        if reloaded.problems:
-            raise PhrasebookError(reloaded.problems)
+        came = self.take_over()
+        if wrongly_set := [each for each in came.problems if each.path == self.directory]:
+            raise PhrasebookError(wrongly_set)
+        _log(came, ())
 
     async def reload(self) -> Reloaded:
-        """Read them again. A book that is broken is used as it was."""
-        async with self._reading:
-            before = self.problems
-            reloaded = await asyncio.to_thread(self.take_over)
-        if reloaded.problems and reloaded.problems != before:
-            for problem in reloaded.problems:
-                logger.error("phrasebook: %s", problem)
-            logger.error(
-                "phrasebooks: %d problems; as they were before, these are used: %s",
-                *(len(reloaded.problems), ", ".join(reloaded.kept) or "none"),
-            )
-        elif before and not reloaded.problems:
-            logger.info("phrasebooks: nothing is wrong with them any more")
-        if reloaded.changed:
-            logger.info(
-                "phrasebooks: taken over: %s; dropped: %s",
-                *(", ".join(reloaded.taken_over) or "none", ", ".join(reloaded.dropped) or "none"),
-            )
-        return reloaded
+        """Read them again. A book that is broken is used as it was.
 
-    async def changes(self) -> AsyncGenerator[Reloaded, None]:
-        """Watch the folder for as long as this is iterated, and reload when something in it was
-        written: what has come of it, wherever that is another book."""
+        It is done even where whoever asked has left: what an older reading found must not be put in
+        place of what a newer one did.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._reload()))
+
+    def take_over(self) -> Reloaded:
+        """Read the folder and use what is right of it. Blocking."""
+        return self._use(self._look())
+
+    async def watch(self) -> None:
+        """Reload whenever something in the folder was written. Does not end."""
         while True:
             try:
                 watched = await asyncio.to_thread(_identity, self.directory)
                 async for touched in watchfiles.awatch(
                     self.directory,
+                    watch_filter=None,
                     debounce=_SETTLE_MS,
                     rust_timeout=_LOOK_EVERY_MS,
                     yield_on_timeout=True,
                     ignore_permission_denied=True,
                 ):
                     if touched:
-                        reloaded = await self.reload()
-                        if reloaded.changed:
-                            yield reloaded
+                        await self.reload()
                     elif await asyncio.to_thread(_identity, self.directory) != watched:
                         break
             except (OSError, RuntimeError) as error:
                 logger.error("cannot watch %s: %s", self.directory, error)
                 await asyncio.sleep(_WATCH_AGAIN_S)
             # Another folder is in its place, such as a volume that was mounted anew.
-            reloaded = await self.reload()
-            if reloaded.changed:
-                yield reloaded
+            await self.reload()
 
-    def take_over(self) -> Reloaded:
-        """Read the folder and use what is right of it. Blocking."""
+    async def _reload(self) -> Reloaded:
+        async with self._reading:
+            before = self.problems
+            came = self._use(await asyncio.to_thread(self._look))
+        _log(came, before)
+        return came
+
+    def _use(self, look: _Look) -> Reloaded:
+        """All in one step: nobody plans by the books of one reading and the words of another."""
+        self.books, self.problems = look.books, look.came.problems
+        if look.came.changed:
+            self._planner.wordings = look.wordings
+            self.changed.set()
+        return look.came
+
+    def _look(self) -> _Look:
         found = read_books(self.directory)
-        problems = [*found.problems, *self._unknown_names(found.books, bool(found.problems))]
+        problems = [*found.problems, *self._unknown_names(found)]
         chosen = [book for book in found.books if not self._names or book.name in self._names]
-        before = {book.path: book for book in self.books}
+        broken = set(found.broken)
+        # A folder that is gone or empty for a moment, such as a volume, takes no book along.
+        folder_is_gone = any(problem.path == self.directory for problem in found.problems)
         now: dict[Path, Phrasebook] = {}
         wordings: dict[tuple[Who, tuple[str, ...]], tuple[Phrasebook, Wording]] = {}
         for book in sorted(chosen, key=lambda book: book.path):
             conflicts = list(_add(book, wordings))
             problems += conflicts
-            if not conflicts:
+            if conflicts:
+                broken.add(book.path)
+            else:
                 now[book.path] = book
-        usable = set(now)
-        not_used = {book.path for book in found.books if book not in chosen}
-        # A folder that is gone for a moment, such as a volume, takes no book along.
-        folder_is_gone = not self.directory.is_dir()
-        kept = {
-            path: book
-            for path, book in before.items()
-            if path not in usable | not_used and (path.exists() or folder_is_gone)
-        }
-        now |= kept
+        before = {book.path: book for book in self.books}
         taken_over = [
             book.name
             for path, book in now.items()
-            if path in usable and (path not in before or before[path].digest != book.digest)
+            if path not in before or before[path].digest != book.digest
         ]
-        dropped = [book.name for path, book in before.items() if path not in now]
-        self.problems = tuple(problems)
-        self.books = tuple(now[path] for path in sorted(now))
-        if taken_over or dropped:
-            self._planner.wordings = wordings_in(self.books)
-        return Reloaded(
+        kept = {
+            path: book
+            for path, book in before.items()
+            if path not in now and (path in broken or folder_is_gone)
+        }
+        now |= kept
+        came = Reloaded(
             tuple(taken_over),
-            tuple(dropped),
+            tuple(book.name for path, book in before.items() if path not in now),
             tuple(book.name for book in kept.values()),
-            self.problems,
+            tuple(problems),
         )
+        books = tuple(now[path] for path in sorted(now))
+        return _Look(books, wordings_in(books), came)
 
-    def _unknown_names(self, books: Sequence[Phrasebook], broken: bool) -> Iterable[Problem]:
+    def _unknown_names(self, found: Books) -> Iterable[Problem]:
         """Names that no book has. Where one is broken, it may be that one's."""
-        known = [book.name for book in books]
+        known = [book.name for book in found.books]
         for name in self._names:
-            if name not in known and not broken:
+            if name not in known and not found.problems:
                 hint = near(name, known)
                 yield Problem(
                     self.directory,
                     None,
                     f"holds no book named {name!r}, which phrasebook.books names.{hint}",
                 )
+
+
+def _log(came: Reloaded, before: tuple[Problem, ...]) -> None:
+    """Loudly where something is wrong, once."""
+    if came.problems and came.problems != before:
+        for problem in came.problems:
+            logger.error("phrasebook: %s", problem)
+        logger.error(
+            "phrasebooks: %d problems; as they were before, these are used: %s",
+            *(len(came.problems), ", ".join(came.kept) or "none"),
+        )
+    elif before and not came.problems:
+        logger.info("phrasebooks: nothing is wrong with them any more")
+    if came.changed:
+        logger.info(
+            "phrasebooks: taken over: %s; dropped: %s",
+            *(", ".join(came.taken_over) or "none", ", ".join(came.dropped) or "none"),
+        )
 
 
 def _identity(directory: Path) -> tuple[int, int]:

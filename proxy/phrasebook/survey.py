@@ -30,6 +30,10 @@ class Survey:
     def is_kept(self, take: Take) -> bool:
         return take.problem is None and all(self.has(key) for key in take.keys)
 
+    def kept_among(self, takes: Iterable[Take]) -> set[int]:
+        """The `id` of those that are kept."""
+        return {id(take) for take in takes if self.is_kept(take)}
+
     def is_stale(self, take: Take) -> bool:
         """Whether, of a take that is not kept, there is what an earlier model, version or wording
         made of it."""

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.cache import upkeep
-from proxy.cache.disk import CacheUnavailable, DiskTier
+from proxy.cache.disk import DiskTier
 from proxy.cache.key import Key
 from proxy.cache.selection import Selection
 from proxy.cache.steps import Listed, Purged
-from proxy.cache.store import STORAGE_FAULTS
 from proxy.phrasebook.book import Phrasebook
 from proxy.phrasebook.cost import LastWarmUp
 from proxy.phrasebook.rendering import UNHEARD, Made, Renderer, listening
@@ -29,6 +28,7 @@ from proxy.phrasebook.survey import Survey, plan_of
 from proxy.phrasebook.takes import Take, takes_of
 from proxy.speech.plan import Planner
 from proxy.speech.speaker import Speaker
+from proxy.speech.wording import UnknownPhrasebook
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +92,14 @@ class WarmUp:
         planner: Planner,
         speaker: Speaker,
         disk: DiskTier,
-        wait_until_ready: Callable[[], Awaitable[None]],
+        wait_until_ready: Callable[[float], Awaitable[None]],
         parallel: int = 1,
         verify_model: str | None = None,
         remembered: Path | None = None,
     ) -> None:
-        """`wait_until_ready` waits for the engine, and raises EngineLoading where it does not
-        start. `parallel` takes are made at a time. `remembered` is the file in which a run leaves
-        how long it took."""
+        """`wait_until_ready` waits for the engine, and raises EngineLoading where it has failed to
+        start for so many seconds. `parallel` takes are made at a time. `remembered` is the file in
+        which a run leaves how long it took."""
         self._shelf = shelf
         self._planner = planner
         self._renderer = Renderer(speaker, disk, wait_until_ready, parallel)
@@ -108,8 +108,11 @@ class WarmUp:
         self._verify_model = verify_model
         self._remembered = remembered
         self._takes: list[Take] = []
+        self._named: frozenset[Key] = frozenset()
         self._takes_at = -1
         """`Planner.generation` when they were planned: it changes when a book does."""
+        self._warmed_at = -1
+        """Likewise, of the last that came to its end."""
         self._idle = asyncio.Event()
         self._idle.set()
         self.progress: Progress | None = None
@@ -118,6 +121,11 @@ class WarmUp:
         """The last that came to its end, since the server started."""
         self.failed: dict[tuple[str, str, float], str] = {}
         """Why, by text, voice and speed, of what failed the last time it was tried."""
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether one came to its end since the books are as they are."""
+        return self._warmed_at == self._planner.generation
 
     async def wait_until_idle(self) -> None:
         await self._idle.wait()
@@ -142,21 +150,27 @@ class WarmUp:
             for problem in self._shelf.problems:
                 yield BookProblem(str(problem.path), problem.line, problem.message)
             if self._planner.weights is None:
-                await self._wait_until_ready()
+                await self._wait_until_ready(0.0)
             takes = await self.takes()
+            planned_at = self._takes_at
             self._forget_failures(takes)
             survey = await self.survey()
+            kept = await asyncio.to_thread(survey.kept_among, takes)
             missing = [
                 take
                 for take in takes
-                if not (survey.is_kept(take) and await self._renderer.is_whole(take))
+                if id(take) not in kept or not await self._renderer.is_whole(take)
             ]
             last = await asyncio.to_thread(self._load_last)
-            yield plan_of(self._shelf.books, takes, missing, survey, last)
+            books = {take.book.name: take.book for take in takes}
+            yield await asyncio.to_thread(
+                plan_of, list(books.values()), takes, missing, survey, last
+            )
             if not orders.dry_run:
                 async with aclosing(self._render(orders, takes, missing)) as steps:
                     async for step in steps:
                         yield step
+                self._warmed_at = planned_at
         finally:
             self.progress = None
             self._idle.set()
@@ -167,21 +181,35 @@ class WarmUp:
         Raises:
             EngineLoading: the weights are not here yet.
         """
-        generation = self._planner.generation
-        if books is None and self._takes_at == generation:
+        if books is None and self._takes_at == self._planner.generation:
             return self._takes
+        while True:
+            generation = self._planner.generation
+            try:
+                found = await self._plan(self._shelf.books if books is None else books)
+            except UnknownPhrasebook:
+                if self._planner.generation == generation:
+                    raise
+                continue  # The books were replaced while they were planned.
+            if self._planner.generation == generation or books is not None:
+                break
+        if books is None:
+            self._takes, self._takes_at = found, generation
+            self._named = frozenset(clip.key for take in found for clip in take.clips)
+        return found
+
+    async def _plan(self, books: Sequence[Phrasebook]) -> list[Take]:
         found = []
-        for take in takes_of(self._shelf.books if books is None else books, self._planner):
+        for take in takes_of(books, self._planner):
             found.append(take)
             if len(found) % _PLANNED_AT_A_TIME == 0:
                 await asyncio.sleep(0)
-        if books is None:
-            self._takes, self._takes_at = found, generation
         return found
 
     async def named(self) -> frozenset[Key]:
         """Every clip of the books in use."""
-        return frozenset(clip.key for take in await self.takes() for clip in take.clips)
+        await self.takes()
+        return self._named
 
     def _forget_failures(self, takes: Sequence[Take]) -> None:
         """Those of phrases that are in no book any more."""
@@ -195,12 +223,8 @@ class WarmUp:
             CacheUnavailable: the storage failed.
         """
         pinned = []
-        rows = upkeep.entries((self._disk.pinned,), Selection())
-        try:
-            async for told in self._disk.step_by_step(rows):
-                pinned += [step for step in told if isinstance(step, Listed)]
-        except STORAGE_FAULTS as error:
-            raise CacheUnavailable(f"The cache on disk cannot be used: {error}.") from None
+        async for told in self._disk.tell(upkeep.entries((self._disk.pinned,), Selection())):
+            pinned += [step for step in told if isinstance(step, Listed)]
         return Survey(pinned)
 
     async def _render(
@@ -209,14 +233,14 @@ class WarmUp:
         tally = _Tally()
         self.progress = Progress(0, len(missing), 0, 0.0, None)
         if missing:
-            await self._wait_until_ready()
+            await self._wait_until_ready(0.0)
         # From here on: how long the model took to load says nothing of what is left.
         began_s = time.monotonic()
         expected_s = sum(take.speech_s for take in missing)
         done_s = 0.0
         async with contextlib.AsyncExitStack() as open_until_done:
             recogniser = None
-            if orders.verify:
+            if orders.verify and missing:
                 recogniser = await open_until_done.enter_async_context(
                     listening(self._verify_model)
                 )
@@ -238,6 +262,8 @@ class WarmUp:
                     took_s=took_s,
                 )
                 yield self.progress
+                if recogniser is not None and recogniser.broken is not None:
+                    raise recogniser.broken
             if recogniser is not None:
                 tally.not_judged = recogniser.not_judged
         if orders.prune:
@@ -256,14 +282,14 @@ class WarmUp:
             tally.not_pruned = "a phrasebook is broken, and nobody knows what it names"
             return
         takes = await self.takes()  # A book may have been edited meanwhile.
+        if any(take.problem for take in takes):
+            tally.not_pruned = "some phrases cannot be planned, so nobody knows what is theirs"
+            return
         named = {key.id for take in takes for key in take.keys}
-        try:
-            async for told in self._disk.step_by_step(upkeep.prune(self._disk.pinned, named)):
-                for step in told:
-                    if isinstance(step, Purged):
-                        tally.pruned, tally.pruned_bytes = step.entries, step.size_bytes
-        except STORAGE_FAULTS as error:
-            raise CacheUnavailable(f"The cache on disk cannot be used: {error}.") from None
+        async for told in self._disk.tell(upkeep.prune(self._disk.pinned, named)):
+            for step in told:
+                if isinstance(step, Purged):
+                    tally.pruned, tally.pruned_bytes = step.entries, step.size_bytes
 
     async def _ended(
         self, takes: Sequence[Take], missing: Sequence[Take], tally: _Tally, took_s: float

@@ -105,8 +105,9 @@ class Planner:
 
     @weights.setter
     def weights(self, weights: Weights | None) -> None:
-        self.generation += self._weights is not weights
+        changed = self._weights is not weights
         self._weights = weights
+        self.generation += changed
 
     @property
     def wordings(self) -> Wordings:
@@ -115,8 +116,8 @@ class Planner:
 
     @wordings.setter
     def wordings(self, wordings: Wordings) -> None:
-        self.generation += 1
         self._wordings = wordings
+        self.generation += 1
 
     def plan(self, wanted: Wanted) -> Plan:
         """What has to be said, in order.

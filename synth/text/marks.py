@@ -15,6 +15,8 @@ import regex
 from synth.engine import CannotSay
 
 MAX_PAUSE_S = 10.0
+MAX_PAUSES_S = 30.0
+"""Of all pauses in a text: silence costs nothing to write down, and memory to send."""
 
 LANGUAGES_WITH_PRONUNCIATIONS = ("a", "b")
 """By code. The G2P of the others would read the marks out."""
@@ -40,15 +42,20 @@ def cut_pauses(text: str) -> list[Part]:
     """The text in front of each pause, and behind the last. Pauses that follow each other add up.
 
     Raises:
-        CannotSay: a pause cannot be read, is longer than `MAX_PAUSE_S`, or has nothing before it.
+        CannotSay: a pause cannot be read, is longer than `MAX_PAUSE_S`, or has nothing before it;
+            or all of them are longer than `MAX_PAUSES_S`.
     """
     parts: list[Part] = []
     begin = 0
+    in_all_s = 0.0
     for match in _PAUSE.finditer(text):
         said = text[begin : match.start()]
         _refuse_what_is_like_a_pause(said)
         begin = match.end()
         pause_s = float(match["length"]) / (1000 if match["unit"].lower() == "ms" else 1)
+        in_all_s += pause_s
+        if in_all_s > MAX_PAUSES_S:
+            raise CannotSay(f"Its pauses are too long: {MAX_PAUSES_S:g} s is the most in all.")
         if said.strip():
             parts.append(Part(said, pause_s))
         elif parts:
@@ -98,7 +105,8 @@ class Lexicon:
 
     def _marked(self, match: regex.Match[str]) -> str:
         word = match["word"]
-        return match[0] if word is None else f"[{word}](/{self._folded[word.casefold()]}/)"
+        phonemes = None if word is None else self._folded.get(word.casefold())
+        return match[0] if phonemes is None else f"[{word}](/{phonemes}/)"
 
     @cached_property
     def _folded(self) -> dict[str, str]:

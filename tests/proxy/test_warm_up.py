@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from aiohttp import web
+from pytest_aiohttp.plugin import AiohttpClient
 
+from proxy.api.access import Access
+from proxy.api.admin_routes import add_admin_routes
+from proxy.api.middleware import around
+from proxy.api.phrasebook_admin import PhrasebookAdminApi
+from proxy.api.request_log import RequestLog
+from proxy.app import POOL
+from proxy.parts import build_parts
 from proxy.phrasebook.book import PhrasebookError
 from proxy.phrasebook.reading.read import read_books, shipped_directory
 from proxy.settings import MineSettings, PhrasebookSettings, Settings, WarmSettings
-from tests.proxy.conftest import HIT, MISS, Barrier, Edge, StartEdge
+from tests.proxy.conftest import HIT, MISS, SCRIPTED_ENGINE, Barrier, Edge, StartEdge
 
 BOOK = "name: test\nvoices: [af_bella]\nformats: [pcm]\nphrases:\n"
 WARM = "/v1/admin/warm"
@@ -43,7 +55,7 @@ def with_books(settings: Settings, books: Path) -> Settings:
 @pytest.fixture
 def not_at_start(with_books: Settings) -> Settings:
     """The same, where nothing is rendered before it is said."""
-    return replace(with_books, warm=WarmSettings(at_start=False))
+    return replace(with_books, warm=WarmSettings(at_start=False, on_change=False))
 
 
 async def lines_of(edge: Edge, **asked: Any) -> list[dict[str, Any]]:
@@ -86,11 +98,30 @@ async def all_are_hits(edge: Edge, texts: list[str], formats: tuple[str, ...] = 
 # At the start.
 
 
-async def test_a_server_with_a_bad_book_does_not_start(
-    start_edge: StartEdge, with_books: Settings, books: Path
+async def test_a_server_starts_without_a_book_that_is_broken_and_says_so(
+    start_edge: StartEdge, not_at_start: Settings, books: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(books, BOOK)
-    with pytest.raises(PhrasebookError, match=r"book\.yaml:4: phrases"):
+    write(books, BOOK.replace("test", "other") + "  - Two.\n", "other.yaml")
+    edge = await start_edge(settings=not_at_start)
+    assert "book.yaml:4: phrases" in caplog.text
+    assert (await (await edge.client.get("/health")).json())["phrasebook_problems"] == 1
+    assert await states_of(edge, "other") == {"Two.": "missing"}
+    assert (await warmed(edge))["problems"] == 1
+
+
+async def test_a_folder_without_a_book_keeps_a_server_from_starting(
+    start_edge: StartEdge, with_books: Settings, books: Path
+) -> None:
+    write(books, "not a book", "notes.txt")
+    with pytest.raises(PhrasebookError, match="holds no phrasebook"):
+        await start_edge(settings=with_books)
+
+
+async def test_a_folder_that_is_not_there_keeps_a_server_from_starting(
+    start_edge: StartEdge, with_books: Settings
+) -> None:
+    with pytest.raises(PhrasebookError, match="is not a folder of phrasebooks"):
         await start_edge(settings=with_books)
 
 
@@ -328,9 +359,12 @@ async def test_a_phrase_that_finds_no_room_among_the_pinned_is_listed(
     write(books, BOOK + "".join(f"  - {text}\n" for text in texts))
     edge = await start_edge(settings=replace(not_at_start, cache=small))
     *told, last = await lines_of(edge)
-    reasons = {each["why"] for each in told if each["step"] == "failed"}
-    assert last["failed"] > 0 and last["rendered"] > 0
-    assert all("cache.pinned_bytes is used up" in why for why in reasons)
+    failed = [each["why"] for each in told if each["step"] == "failed"]
+    assert all("cache.pinned_bytes is used up" in why for why in failed)
+    # Nothing more is made where nothing can be kept.
+    assert last["error"]["code"] == "cache_unavailable" and len(failed) >= 5
+    assert "cached" in (await states_of(edge)).values()
+    assert edge.syntheses()[texts[-1]] == 0
 
 
 async def test_what_no_book_names_any_more_is_dropped_when_that_is_asked_for(
@@ -391,6 +425,63 @@ async def test_what_must_not_be_stored_is_not_rendered(
     assert edge.syntheses() == {}
 
 
+async def test_an_engine_that_comes_back_goes_on_with_the_warm_up(
+    start_edge: StartEdge, not_at_start: Settings, books: Path, barrier: Barrier, tmp_path: Path
+) -> None:
+    comes_up = tmp_path / "comes-up"
+    comes_up.touch()
+    write(books, BOOK + f"  - {barrier.text}\n  - Two.\n")
+    edge = await start_edge("--fail-to-start", str(comes_up), settings=not_at_start)
+    asking = await edge.client.post(WARM, json={})
+    await barrier.reached()
+    comes_up.unlink()
+    await kill_engine(edge)
+    await barrier.release()
+    async with asyncio.timeout(30):
+        while (await (await edge.client.get("/health")).json())["status"] != "failed":
+            pass
+    comes_up.touch()
+    await barrier.release()  # The phrase is tried again.
+    last = json.loads((await asking.text()).splitlines()[-1])
+    assert (last["step"], last["failed"]) == ("warmed", 0)
+
+
+async def test_who_asked_for_a_warm_up_hears_of_it_while_a_phrase_waits(
+    not_at_start: Settings,
+    books: Path,
+    barrier: Barrier,
+    aiohttp_client: AiohttpClient,
+) -> None:
+    write(books, BOOK + f"  - {barrier.text}\n")
+    parts = build_parts(not_at_start, (sys.executable, str(SCRIPTED_ENGINE)))
+    await asyncio.to_thread(parts.shelf.open)
+    app = web.Application(middlewares=[around(RequestLog())])
+    admin = PhrasebookAdminApi(parts.shelf, parts.warm_up, None, alive_every_s=0.02)
+    add_admin_routes(app, Access(None, "127.0.0.1"), admin.handlers())
+    async with parts.running():
+        client = await aiohttp_client(app)
+        answer = await client.post(WARM, json={})
+        await barrier.reached()
+        for _ in range(3):
+            step = json.loads(await answer.content.readline())
+            assert step["step"] in ("planned", "progress")
+        await barrier.release()
+        assert json.loads((await answer.text()).splitlines()[-1])["rendered"] == 1
+
+
+async def test_without_a_recogniser_nothing_is_rendered_to_be_verified(
+    start_edge: StartEdge, not_at_start: Settings, books: Path, tmp_path: Path
+) -> None:
+    write(books, BOOK + "  - Thank you for calling.\n")
+    nowhere = WarmSettings(at_start=False, on_change=False, verify_model=str(tmp_path / "no"))
+    edge = await start_edge(settings=replace(not_at_start, warm=nowhere))
+    planned, failed = await lines_of(edge, verify=True)
+    assert planned["step"] == "planned"
+    assert failed["error"]["code"] == "verifier_unavailable"
+    assert "there is no folder" in failed["error"]["message"]
+    assert edge.syntheses() == {}
+
+
 async def test_a_phrase_that_kills_the_engine_does_not_end_the_warm_up(
     start_edge: StartEdge, not_at_start: Settings, books: Path
 ) -> None:
@@ -434,6 +525,61 @@ async def test_an_edited_book_is_noticed_and_rendered_without_a_restart(
     await again.release()
 
 
+async def test_an_edit_during_a_warm_up_is_in_use_at_once_and_rendered_after_it(
+    start_edge: StartEdge, with_books: Settings, books: Path, barrier: Barrier
+) -> None:
+    write(books, BOOK + f"  - One.\n  - {barrier.text}\n")
+    edge = await start_edge(settings=with_books)
+    await barrier.reached()
+    write(books, BOOK + "  - One.\n  - Two.\n")
+    async with asyncio.timeout(30):
+        while "Two." not in await states_of(edge):
+            pass
+    await barrier.release()
+    async with asyncio.timeout(30):
+        while (await states_of(edge))["Two."] != "cached":
+            pass
+
+
+async def test_what_a_request_had_reloaded_is_rendered_too(
+    start_edge: StartEdge, with_books: Settings, books: Path, barrier: Barrier
+) -> None:
+    write(books, BOOK + f"  - One.\n  - {barrier.text}\n")
+    edge = await start_edge(settings=with_books)
+    await barrier.reached()
+    write(books, BOOK + "  - One.\n  - Two.\n")
+    assert (await edge.client.post(f"{BOOKS}/reload")).status == 200
+    await barrier.release()
+    async with asyncio.timeout(30):
+        while (await states_of(edge))["Two."] != "cached":
+            pass
+
+
+async def test_a_book_that_another_one_includes_now_is_no_book_any_more(
+    start_edge: StartEdge, not_at_start: Settings, books: Path
+) -> None:
+    write(books, BOOK + "  - One moment, [pause:1s] please.\n", "b.yaml")
+    edge = await start_edge(settings=not_at_start)
+    write(books, "phrases: [One moment please.]\n", "b.yaml")
+    write(books, "include: [b.yaml]\n" + BOOK + "  - One.\n", "a.yaml")
+    told = await (await edge.client.post(f"{BOOKS}/reload")).json()
+    assert (told["taken_over"], told["kept"], told["problems"]) == (["test"], [], [])
+    await edge.say("One moment, please.", response_format="pcm")
+    assert edge.syntheses() == {"One moment, please.": 1}
+
+
+async def test_a_folder_that_is_empty_for_a_moment_takes_no_book_along(
+    start_edge: StartEdge, not_at_start: Settings, books: Path
+) -> None:
+    write(books, BOOK + "  - One.\n")
+    edge = await start_edge(settings=not_at_start)
+    (books / "book.yaml").unlink()
+    answer = await edge.client.post(f"{BOOKS}/reload")
+    assert answer.status == 422
+    assert (await answer.json())["kept"] == ["test"]
+    assert await states_of(edge) == {"One.": "missing"}
+
+
 async def test_a_broken_edit_keeps_the_book_as_it_was(
     start_edge: StartEdge,
     not_at_start: Settings,
@@ -442,9 +588,7 @@ async def test_a_broken_edit_keeps_the_book_as_it_was(
 ) -> None:
     write(books, BOOK + "  - One.\n")
     write(books, BOOK.replace("test", "other") + "  - Two.\n", "other.yaml")
-    edge = await start_edge(
-        settings=replace(not_at_start, warm=WarmSettings(at_start=False, on_change=False))
-    )
+    edge = await start_edge(settings=not_at_start)
     write(books, BOOK + "  - ''\n  - {txt: Three.}\n")
     write(books, BOOK.replace("test", "other") + "  - Four.\n", "other.yaml")
     answer = await edge.client.post(f"{BOOKS}/reload")
@@ -470,7 +614,7 @@ async def test_a_book_that_is_deleted_is_not_used_any_more(
     edge = await start_edge(settings=not_at_start)
     (books / "other.yaml").unlink()
     told = await (await edge.client.post(f"{BOOKS}/reload")).json()
-    assert told["dropped"] in (["other"], [])  # It may have been noticed before.
+    assert told["dropped"] == ["other"]
     answer = await edge.client.get(f"{BOOKS}/other")
     assert answer.status == 404
     assert (await answer.json())["error"]["code"] == "no_such_phrasebook"
@@ -627,11 +771,32 @@ async def test_what_is_to_leave_no_trace_is_not_counted(
     assert told["totals"]["requests"] == 0 and told["proposal"]["phrases"] == []
 
 
+async def test_what_was_heard_goes_with_everything_else(
+    start_edge: StartEdge, not_at_start: Settings, books: Path
+) -> None:
+    write(books, BOOK + "  - Hello there.\n")
+    counting = replace(not_at_start, mine=MineSettings(enabled=True))
+    edge = await start_edge(settings=counting)
+    await edge.say("Your order is on its way.")
+    answer = await edge.client.post("/v1/admin/cache/purge", json={"all": True})
+    assert answer.status == 200 and await answer.read()
+    told = await (await edge.client.get("/v1/admin/mine?min_requests=1")).json()
+    assert told["totals"]["requests"] == 0
+    kept = (counting.cache.directory / "audio" / "heard").read_bytes()
+    assert b"Your order" not in kept
+
+
 async def test_nothing_is_counted_unless_it_is_said(edge: Edge) -> None:
     await edge.say("Hello there.")
     answer = await edge.client.get("/v1/admin/mine")
     assert answer.status == 404
     assert "mine.enabled" in (await answer.json())["error"]["message"]
+
+
+async def kill_engine(edge: Edge) -> None:
+    app = edge.client.server.app  # type: ignore[attr-defined]
+    [pid] = app[POOL].pids()
+    os.kill(pid, signal.SIGKILL)
 
 
 def tone(path: Path, pitch_hz: float) -> None:

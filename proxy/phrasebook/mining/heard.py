@@ -7,9 +7,7 @@ so many times at least, and at most so many.
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -17,6 +15,8 @@ from typing import NamedTuple, Self
 
 import xxhash
 from datasketches import frequent_items_error_type, frequent_strings_sketch
+
+from proxy.whole_file import write_whole
 
 MAX_SENTENCES = 16_384
 """Some megabytes. Of what assistants say, a quarter of it loses a fifth of the phrases' worth, and
@@ -176,26 +176,6 @@ class Heard:
             ValueError: see `from_bytes`.
         """
         return cls.from_bytes(path.read_bytes(), max_sentences)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` where `path` is, so that whoever looks finds the old or the new, never a part.
-
-    For whoever has `Heard.to_bytes` from one thread and writes from another.
-
-    Raises:
-        OSError: it cannot be written; what was there before still is.
-    """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _error_of(sketch: frequent_strings_sketch) -> int:

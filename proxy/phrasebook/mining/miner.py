@@ -11,9 +11,10 @@ from pathlib import Path
 
 from proxy.cache.key import Key
 from proxy.cache.private import PATTERNS, NeverStored
-from proxy.phrasebook.mining.heard import Asked, Heard, Sentence, write_whole
+from proxy.phrasebook.mining.heard import Asked, Heard, Sentence
 from proxy.phrasebook.mining.particulars import in_figures
 from proxy.speech.plan import Plan
+from proxy.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,12 @@ class Miner:
         """A request, and the clips that the engine had to make for it. Costs next to nothing."""
         if not plan.private:
             self._waiting.append((plan, made))
+
+    async def forget(self) -> None:
+        """Begin anew, on disk, too."""
+        self._waiting.clear()
+        self._heard = Heard(self._max_sentences)
+        await self._save()
 
     async def heard(self) -> Heard:
         """What was heard up to now."""

@@ -10,6 +10,9 @@ from proxy.phrasebook.reading.include import Part
 from proxy.phrasebook.reading.written import Pronunciation
 from synth.text.marks import Lexicon
 
+MAX_WORDS = 1_000
+"""Each is looked for in every text that is said by the lexicon."""
+
 
 def join_lexicons(book: Part, folder: Folder) -> tuple[Lexicon, list[Problem]]:
     """All of them as one, and a problem for each word that has other phonemes elsewhere. Letter
@@ -26,6 +29,9 @@ def join_lexicons(book: Part, folder: Folder) -> tuple[Lexicon, list[Problem]]:
                 )
                 problem = Problem(new.place.path, new.place.line, f"{why}: keep one of them")
                 problems.append(problem)
+    if len(known) > MAX_WORDS:
+        why = f"lexicon: {len(known)} words are more than the {MAX_WORDS} that a book may have"
+        problems.append(Problem(book.file.path, None, f"{why}: leave some out"))
     return Lexicon({each.word: each.phonemes for each in known.values()}), problems
 
 

@@ -78,6 +78,7 @@ def _read(files: Iterable[WrittenFile], folder: Folder) -> Books:
     books: list[Phrasebook] = []
     named: dict[str, WrittenFile] = {}
     problems: dict[Problem, None] = {}
+    broken: list[Path] = []
     for file in files:
         whole, wrong = put_together(file, folder)
         book, more = compose(whole, folder)
@@ -88,7 +89,9 @@ def _read(files: Iterable[WrittenFile], folder: Folder) -> Books:
                 why = f"name: {file.name.text!r} is the name of {folder.shown(other.path)} already"
                 found.append(Problem(file.path, file.name.line, f"{why}: choose another"))
         problems.update(dict.fromkeys(found))
-        if not found:
+        if found:
+            broken.append(file.path)
+        else:
             books.append(book)
     ordered = sorted(problems, key=lambda each: (str(each.path), each.line or 0))
-    return Books(tuple(books), tuple(ordered))
+    return Books(tuple(books), tuple(ordered), tuple(broken))

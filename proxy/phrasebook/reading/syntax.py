@@ -7,6 +7,8 @@ import yaml
 
 _BEGINS_LIKE_YAML = regex.compile(r"""^[\s-]*(?:[\w-]+:\s+)?([\[\]{}*&!|>%@`'"])""")
 
+_LOOKED_AT_CHARS = 200
+
 
 def syntax_problem(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, str]:
     """Where the mistake is, and what it may be."""
@@ -25,7 +27,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, 
         hint = "close the quotes"
     elif "flow" in context:
         hint = "close the bracket, or put a text that begins with one in quotes"
-    elif match := _BEGINS_LIKE_YAML.match(written):
+    elif match := _BEGINS_LIKE_YAML.match(written[:_LOOKED_AT_CHARS]):
         hint = f"a text that begins with {match[1]} must be in quotes, all of it"
     else:
         hint = "look at the indentation, quotes and brackets here"
