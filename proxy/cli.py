@@ -170,6 +170,7 @@ def _log_to_stderr(level: str, but_not: str | None = None) -> None:
         handler.addFilter(lambda record: not told.filter(record))
     handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     # Looked up for every line otherwise, and not in the format.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 

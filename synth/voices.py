@@ -194,18 +194,26 @@ def parse_voice(spec: str) -> ChosenVoice:
 
 
 def parse_language(code: str) -> Language:
-    """Read Kokoro's letter (`b`) or its tag (`en-gb`), in either case.
+    """Read Kokoro's letter (`b`) or its tag (`en-gb`; `fr` for `fr-fr`), in either case.
 
     Raises:
         UnknownLanguage: it is neither, or the extra it needs is not installed.
     """
     folded = code.strip().lower().replace("_", "-")
     for language in LANGUAGES.values():
-        if folded in (language.code, language.tag):
+        if folded in (language.code, language.tag, _SHORT_TAGS.get(language.code)):
             require_installed(language)
             return language
     known = ", ".join(f"{item.code} ({item.tag})" for item in LANGUAGES.values())
     raise UnknownLanguage(f"There is no language {_shown(code)}. Known are: {known}.")
+
+
+_SHORT_TAGS = {
+    code: language.tag.partition("-")[0]
+    for code, language in LANGUAGES.items()
+    if not language.tag.startswith("en-")
+}
+"""`fr` for `fr-fr`. English alone is spoken in two ways."""
 
 
 def require_installed(language: Language) -> None:

@@ -30,7 +30,7 @@ class Access:
         elif (why := self._refusal(request)) is not None:
             raise AdministrationOff(
                 f"{why}, so administration needs a key: set server.admin_key for the server, and "
-                "for `kokoro-edge cache`; over HTTP send it as 'Authorization: Bearer KEY'."
+                "for the commands that ask it; over HTTP send it as 'Authorization: Bearer KEY'."
             )
 
     def _refusal(self, request: web.Request) -> str | None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.api.admin_routes import ADMIN_PATH, tell
 from proxy.api.admin_schema import read_body, read_query
+from proxy.api.answer import location_of
 from proxy.api.errors import MiningOff, NoSuchPhrasebook, error_response
 from proxy.api.middleware import ERROR_CODE, Handler
 from proxy.phrasebook.book import Phrasebook, Problem
@@ -201,7 +202,9 @@ class PhrasebookAdminApi:
             "line": phrase.line,
             "state": self._state(take, survey),
             "why": take.problem or self._why(take),
-            "clips": {plan.format.name: plan.key.id for plan in take.plans},
+            "addresses": {
+                plan.format.name: location_of(plan.key.id, plan.format.name) for plan in take.plans
+            },
         }
 
     def _state(self, take: Take, survey: Survey) -> str:

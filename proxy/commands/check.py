@@ -12,6 +12,7 @@ from proxy.commands.failure import EXIT_FAILED, CommandFailed, plain
 from proxy.commands.printed import counted
 from proxy.parts import build_pool
 from proxy.phrasebook.book import Phrasebook, Problem
+from proxy.phrasebook.reading.read import shipped_directory
 from proxy.phrasebook.unsayable import unsayable
 from proxy.settings import Settings
 from synth.engine import EngineError
@@ -24,13 +25,16 @@ def run(given: argparse.Namespace, settings: Settings, engine_command: Sequence[
         problems += asyncio.run(_ask_engine(books, settings, engine_command))
     for problem in sorted(problems, key=lambda it: (str(it.path), it.line or 0)):
         print(plain(str(problem)))
-    phrases = sum(len(book.phrases) for book in books)
-    checked = f"{counted(len(books), 'book')}, {counted(phrases, 'phrase')}"
+    wrong = {problem.path for problem in problems}
+    sound = [book for book in books if wrong.isdisjoint(book.files)]
+    phrases = sum(len(book.phrases) for book in sound)
+    checked = f"{counted(len(sound), 'book')}, {counted(phrases, 'phrase')}"
     if problems:
         count = counted(len(problems), "problem")
-        print(f"{count}; without any: {checked}" if books else count, file=sys.stderr)
+        print(f"{count}; nothing is wrong with {checked}" if sound else count, file=sys.stderr)
         return EXIT_FAILED
-    print(f"{checked}: nothing is wrong")
+    where = given.path or settings.phrasebook.directory or shipped_directory()
+    print(f"{where}: {checked}, nothing is wrong")
     return 0
 
 

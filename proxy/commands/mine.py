@@ -47,7 +47,6 @@ def _server_of(settings: Settings) -> str | None:
 
 
 def _mine_here(given: argparse.Namespace, settings: Settings) -> Mined:
-    from proxy.phrasebook.book import PhrasebookError
     from proxy.phrasebook.mining.heard import Heard
     from proxy.phrasebook.mining.mined import mine
     from proxy.phrasebook.mining.miner import HEARD
@@ -64,15 +63,8 @@ def _mine_here(given: argparse.Namespace, settings: Settings) -> Mined:
     except (OSError, ValueError) as error:
         raise CommandFailed(f"{path}: {error}") from None
     shelf = Shelf(settings.phrasebook.directory, settings.phrasebook.books, Planner())
-    try:
-        shelf.open()
-    except PhrasebookError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        raise CommandFailed(
-            f"{counted(len(error.problems), 'problem')} in phrasebooks: only sound ones tell what "
-            "they hold already"
-        ) from None
+    for problem in shelf.take_over().problems:
+        print(f"{problem} (what this book holds may be proposed again)", file=sys.stderr)
     return mine(heard, shelf.books, given.min_requests, given.max_phrases, given.name)
 
 

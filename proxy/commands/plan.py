@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 from proxy.cache.private import NeverStored
 from proxy.cache.steps import Listed
@@ -14,6 +15,7 @@ from proxy.commands.warm_shown import show_plan
 from proxy.parts import LAST_WARM_UP
 from proxy.phrasebook.book import Phrasebook
 from proxy.phrasebook.cost import LastWarmUp
+from proxy.phrasebook.reading.read import shipped_directory
 from proxy.phrasebook.shelf import wordings_in
 from proxy.phrasebook.steps import to_json
 from proxy.phrasebook.survey import Survey, plan_of
@@ -41,7 +43,10 @@ async def run(given: argparse.Namespace, settings: Settings) -> int:
     survey = Survey(pinned)
     missing = [take for take in takes if not survey.is_kept(take)]
     last = LastWarmUp.load(settings.cache.directory.expanduser() / "audio" / LAST_WARM_UP)
-    planned = plan_of(books, takes, missing, survey, last)
+    directory = given.path or settings.phrasebook.directory or shipped_directory()
+    planned = plan_of(directory, books, takes, missing, survey, last)
+    if given.path is not None:  # Other books may name what this one does not.
+        planned = replace(planned, unnamed=0, unnamed_bytes=0)
     if given.json:
         print(to_json(planned).decode())
     else:

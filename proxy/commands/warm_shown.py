@@ -79,6 +79,9 @@ class Shown:
         if self._console.is_terminal or now_s - self._told_s < _LINE_EVERY_S:
             return
         self._told_s = now_s
+        if not step.total:
+            print("waiting for the engine, or for what is kept to be checked", file=sys.stderr)
+            return
         phrases = f"{step.done} of {counted(step.total, 'phrase')}"
         print(f"{phrases}, {rate}, {eta}", file=sys.stderr, flush=True)
 
@@ -90,7 +93,7 @@ class Shown:
 def show_plan(planned: Planned, to_stderr: bool = False) -> None:
     """What there is to do, book by book."""
     table = Table(
-        "book", "phrases", "cached", "stale", "missing", "clips", "files", "speech", "size"
+        *("book", "phrases", "cached", "stale", "missing", "clips", "files", "speech", "size"),
     )
     for column in table.columns[1:]:
         column.justify = "right"
@@ -100,6 +103,7 @@ def show_plan(planned: Planned, to_stderr: bool = False) -> None:
         table.add_section()
         table.add_row(*_row(planned.total()))
     out = _out(to_stderr)
+    print(plain(f"phrasebooks in {planned.directory}"), file=out)
     Console(file=out, width=None if out.isatty() else _WIDTH_WITHOUT_TERMINAL).print(table)
     total = planned.total()
     clips, files = counted(total.clips, "clip"), counted(total.files, "file")

@@ -134,7 +134,7 @@ class Shelf:
         return look.came
 
     def _look(self) -> _Look:
-        found = read_books(self.directory)
+        found = read_books(self.directory, in_use={book.path for book in self.books})
         problems = [*found.problems, *self._unknown_names(found)]
         chosen = [book for book in found.books if not self._names or book.name in self._names]
         broken = set(found.broken)
@@ -189,7 +189,7 @@ def _log(came: Reloaded, before: tuple[Problem, ...]) -> None:
         for problem in came.problems:
             logger.error("phrasebook: %s", problem)
         logger.error(
-            "phrasebooks: %d problems; as they were before, these are used: %s",
+            "phrasebooks: %d mistakes; books with one are not taken over; used as they were: %s",
             *(len(came.problems), ", ".join(came.kept) or "none"),
         )
     elif before and not came.problems:

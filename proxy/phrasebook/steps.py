@@ -48,6 +48,8 @@ class BookCost:
 class Planned:
     """What is to be done, before any of it is."""
 
+    directory: str
+    """The folder of the books."""
     books: list[BookCost]
     time_s: float
     """How long it should take, estimated."""

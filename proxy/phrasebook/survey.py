@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from proxy.cache.key import Key
 from proxy.cache.steps import Listed
@@ -46,6 +47,7 @@ class Survey:
 
 
 def plan_of(
+    directory: Path,
     books: Sequence[Phrasebook],
     takes: Sequence[Take],
     missing: Sequence[Take],
@@ -69,6 +71,7 @@ def plan_of(
     unnamed = survey.unnamed(takes)
     pace = last.pace if last is not None and last.pace else GUESSED_PACE
     return Planned(
+        str(directory),
         list(costs.values()),
         time_s=sum(cost.audio_s for cost in costs.values()) * pace,
         pace=pace,

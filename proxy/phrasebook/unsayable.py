@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from proxy.phrasebook.book import Phrase, Phrasebook, Problem
@@ -10,7 +11,7 @@ from proxy.phrasebook.takes import language_of
 from proxy.speech.wording import Who, Wordings, read_pieces
 from synth.engine import Segment
 from synth.text.normalise import is_plain
-from synth.voices import parse_voice
+from synth.voices import DEFAULT_VOICE, parse_voice
 
 _AT_A_TIME = 16
 
@@ -25,23 +26,34 @@ class G2p(Protocol):
 
 async def unsayable(books: Sequence[Phrasebook], engine: G2p) -> AsyncIterator[Problem]:
     """What cannot be said. Text of which it is certain that it can is not asked about."""
-    asked = [
-        (phrase, segment)
+    asked: list[tuple[Path, int | None, Segment]] = [
+        (phrase.path, phrase.line, segment)
         for book in books
         for phrase in book.phrases
         for segment in _segments(book, phrase)
     ]
+    # Also words that no phrase has: requests that name the book may.
+    asked += [(book.path, None, segment) for book in books for segment in _words(book)]
     told: set[Problem] = set()
     for begin in range(0, len(asked), _AT_A_TIME):
         some = asked[begin : begin + _AT_A_TIME]
-        reasons = await engine.check([segment for _, segment in some])
-        for (phrase, _), why in zip(some, reasons, strict=True):
+        reasons = await engine.check([segment for *_, segment in some])
+        for (path, line, _), why in zip(some, reasons, strict=True):
             if why is None:
                 continue
-            problem = Problem(phrase.path, phrase.line, why)
+            problem = Problem(path, line, why)
             if problem not in told:
                 told.add(problem)
                 yield problem
+
+
+def _words(book: Phrasebook) -> list[Segment]:
+    """Those of the lexicon, one by one."""
+    chosen = parse_voice(DEFAULT_VOICE)
+    return [
+        Segment(f"[{word}](/{phonemes}/)", chosen.blend, chosen.language.code, 1.0, seed=0)
+        for word, phonemes in book.lexicon.phonemes.items()
+    ]
 
 
 def _segments(book: Phrasebook, phrase: Phrase) -> list[Segment]:

@@ -164,8 +164,10 @@ class WarmUp:
             last = await asyncio.to_thread(self._load_last)
             books = {take.book.name: take.book for take in takes}
             yield await asyncio.to_thread(
-                plan_of, list(books.values()), takes, missing, survey, last
+                plan_of, self._shelf.directory, list(books.values()), takes, missing, survey, last
             )
+            if missing and not orders.dry_run:
+                logger.info("phrasebooks: %d phrases to render", len(missing))
             if not orders.dry_run:
                 async with aclosing(self._render(orders, takes, missing)) as steps:
                     async for step in steps:

@@ -25,7 +25,8 @@ _PAUSE = regex.compile(
     r"\[\s*pause\s*:\s*(?P<length>\d{1,6}(?:\.\d{1,6})?)\s*(?P<unit>ms|s)\s*\]", regex.I
 )
 _LIKE_A_PAUSE = regex.compile(r"\[\s*pause\b[^\]]*\]", regex.I)
-_PRONUNCIATION = regex.compile(r"\[(?P<word>[^\[\]]+)\]\(/[^()]*/\)")
+_PRONUNCIATION = regex.compile(r"\[(?P<word>[^\[\]]+)\]\(/(?P<phonemes>[^()]*)/\)")
+_LIKE_A_PRONUNCIATION = regex.compile(r"\[[^\[\]]*\]\((?!/[^()]*/\)|[+-]?[\d.]+\))")
 _MARKED = r"\[[^\[\]]+\]\([^()]*\)"
 
 
@@ -83,6 +84,17 @@ def without_marks(text: str) -> str:
 
 def without_pronunciations(text: str) -> str:
     return _PRONUNCIATION.sub(r"\g<word>", text)
+
+
+def pronunciations_in(text: str) -> list[tuple[str, str]]:
+    """The words that have phonemes in the text, with these, without slashes."""
+    return [(match["word"], match["phonemes"]) for match in _PRONUNCIATION.finditer(text)]
+
+
+def malformed_pronunciation(text: str) -> str | None:
+    """What looks like a word with its phonemes, and is not one; a link in Markdown, too."""
+    match = _LIKE_A_PRONUNCIATION.search(text)
+    return None if match is None else text[match.start() : match.start() + 40]
 
 
 def has_pronunciations(text: str) -> bool:

@@ -21,6 +21,7 @@ from kokoro import KPipeline
 from misaki.token import MToken
 
 from synth.engine import CannotSay
+from synth.text.marks import LANGUAGES_WITH_PRONUNCIATIONS, pronunciations_in
 from synth.voices import LANGUAGES
 from synth.weights.sources import REPOSITORY
 
@@ -92,6 +93,7 @@ class Phonemizer:
 
     def _phonemize(self, text: str, language: str) -> tuple[Utterance, ...]:
         g2p = self._pipeline(language).g2p
+        self._check_pronunciations(text, language)
         read_elsewhere = _MARKS | _READ_AFTER_THE_NUMBER.get(language, frozenset())
         for symbol in sorted(set(_SYMBOL.findall(text)) - read_elsewhere):
             if not self._known(g2p(symbol)[0]):
@@ -111,6 +113,17 @@ class Phonemizer:
             return (Utterance(phonemes, tuple(tokens or ())),)
         return tuple(Utterance(piece) for piece in _pieces(phonemes))
 
+    def _check_pronunciations(self, text: str, language: str) -> None:
+        """Refuse phonemes that are none: G2P takes them as they are, the model leaves them out."""
+        if language not in LANGUAGES_WITH_PRONUNCIATIONS:
+            return
+        for word, phonemes in pronunciations_in(text):
+            for symbol in phonemes:
+                if symbol not in self._vocabulary:
+                    raise _unknown_phoneme(symbol, f"[{word}](/{phonemes}/)")
+            if _LETTER_OR_DIGIT.search(phonemes) is None:
+                raise CannotSay(f"There is no sound in [{word}](/{phonemes}/).")
+
     def _known(self, phonemes: str) -> str:
         """Leave out marks and punctuation that the model does not know; refuse unknown sounds."""
         kept = []
@@ -118,11 +131,16 @@ class Phonemizer:
             if symbol in self._vocabulary:
                 kept.append(symbol)
             elif unicodedata.category(symbol)[0] in "LNS":
-                raise CannotSay(
-                    f"The model does not know the phoneme {symbol!r} "
-                    f"({unicodedata.name(symbol, 'unnamed')}). Spell the word another way."
-                )
+                raise _unknown_phoneme(symbol)
         return "".join(kept)
+
+
+def _unknown_phoneme(symbol: str, where: str | None = None) -> CannotSay:
+    inside = "" if where is None else f" in {where}"
+    return CannotSay(
+        f"The model does not know the phoneme {symbol!r} "
+        f"({unicodedata.name(symbol, 'unnamed')}){inside}. Spell the word another way."
+    )
 
 
 def _with_sound(token: MToken, language: str) -> MToken:

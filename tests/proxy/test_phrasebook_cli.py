@@ -78,7 +78,7 @@ def hear(directory: Path, texts: dict[str, int]) -> None:
 async def test_books_with_which_nothing_is_wrong_pass(run: Command) -> None:
     done = await run("phrasebook", "check")
     assert (done.code, done.err) == (0, "")
-    assert done.out == "1 book, 2 phrases: nothing is wrong\n"
+    assert done.out.endswith(": 1 book, 2 phrases, nothing is wrong\n")
 
 
 async def test_every_problem_is_told_with_its_line(run: Command, books: Path) -> None:
@@ -88,7 +88,7 @@ async def test_every_problem_is_told_with_its_line(run: Command, books: Path) ->
     places = [line.partition(": ")[0] for line in done.out.splitlines()]
     assert places == [f"{books}/broken.yaml:2", f"{books}/broken.yaml:6", f"{books}/one.yaml:4"]
     assert "af_bella" in done.out and "txt" in done.out
-    assert done.err == "3 problems; without any: 1 book, 2 phrases\n"
+    assert done.err == "3 problems; nothing is wrong with 1 book, 2 phrases\n"
     alone = await run("phrasebook", "check", "--quick", str(books / "one.yaml"))
     assert (alone.code, alone.err) == (1, "1 problem\n")
 
@@ -99,7 +99,7 @@ async def test_what_only_the_engine_can_tell_is_asked_of_it(run: Command, books:
     assert done.code == 1
     assert done.out.startswith(f"{books}/book.yaml:6: ")
     assert "no way to say" in done.out
-    assert done.err == "1 problem; without any: 1 book, 2 phrases\n"
+    assert done.err == "1 problem\n"
     quick = await run("phrasebook", "check", "--quick")
     assert (quick.code, quick.err) == (0, "")
 
@@ -116,16 +116,16 @@ async def test_a_file_a_folder_or_what_is_set_is_checked(
 ) -> None:
     other = PHRASES.replace("test", "other") + "  - Goodbye.\n"
     folder = write(tmp_path / "others", {"a.yaml": other, "b.yaml": PHRASES + "  - Hello.\n"})
-    for path, said in (("others/a.yaml", "1 book, 1 phrase:"), ("others", "2 books, 2 phrases:")):
+    for path, said in (("others/a.yaml", "1 book, 1 phrase"), ("others", "2 books, 2 phrases")):
         done = await run("phrasebook", "check", "--quick", path)
-        assert done.out == f"{said} nothing is wrong\n"
+        assert done.out.endswith(f": {said}, nothing is wrong\n")
     (tmp_path / "kokoro-edge.yaml").write_text(
         f"phrasebook: {{directory: {folder}, books: [other]}}"
     )
     done = await run(
         "phrasebook", "check", "--quick", environment={"KOKORO_EDGE_PHRASEBOOK_DIRECTORY": ""}
     )
-    assert done.out == "1 book, 1 phrase: nothing is wrong\n"
+    assert done.out.endswith(": 1 book, 1 phrase, nothing is wrong\n")
     done = await run("phrasebook", "check", "--quick", "--phrasebook-books", "tset")
     assert (done.code, done.err) == (1, "1 problem\n")
     assert "holds no book named 'tset'" in done.out
@@ -280,7 +280,7 @@ async def test_what_was_counted_is_mined_without_a_server(
     assert (written.code, written.out) == (0, "")
     assert written.err.endswith("wrote mined.yaml: look through it before you use it\n")
     checked = await run("phrasebook", "check", "--quick", "mined.yaml")
-    assert checked.out == "1 book, 1 phrase: nothing is wrong\n"
+    assert checked.out.endswith(": 1 book, 1 phrase, nothing is wrong\n")
 
 
 async def test_a_book_that_exists_is_written_over_only_on_demand(
@@ -311,16 +311,16 @@ async def test_where_nothing_was_counted_there_is_nothing_to_mine(
     assert_one_line(await run("phrasebook", "mine"), 1, f"{directory}/audio/{HEARD}: ")
 
 
-async def test_broken_books_are_told_before_anything_is_mined(
+async def test_what_is_in_broken_books_may_be_proposed_again_and_they_are_told(
     run: Command, directory: Path, books: Path
 ) -> None:
     hear(directory, {"Is there anything else?": 30})
     write(books, {"broken.yaml": BROKEN})
     done = await run("phrasebook", "mine")
-    assert (done.code, done.out) == (1, "")
-    assert len(done.err.splitlines()) == 3
+    assert done.code == 0
+    assert "Is there anything else?" in done.out
     assert done.err.startswith(f"{books}/broken.yaml:2: ")
-    assert "kokoro-edge: 2 problems in phrasebooks" in done.err
+    assert "may be proposed again" in done.err
 
 
 async def test_a_server_that_counts_is_asked_what_it_heard(

@@ -75,6 +75,20 @@ MISTAKES: list[tuple[str, str]] = [
         PHRASES + "  - text: |\n      Hi.\n\n    tags: [5]",
         "8: tags: YAML reads 5 as a number, not as text: put it in quotes",
     ),
+    (
+        PHRASES + "  - Press # to go on.",
+        "5: phrases: what follows ' #' is a comment to YAML: put the text in quotes if that is to "
+        "be said, or two blanks before the comment",
+    ),
+    (
+        PHRASES + "  - {text: Hi.}\n  - text: Press # now",
+        "6: text: what follows ' #' is a comment to YAML: put the text in quotes if that is to be "
+        "said, or two blanks before the comment",
+    ),
+    (
+        PHRASES + '  - "Call [Bob](bob)."',
+        "5: cannot read '[Bob](bob).': write a word with its phonemes as [word](/wˈɜɹd/)",
+    ),
     # Lists.
     (
         HEAD.replace("[af_bella]", "af_bella") + "phrases: [Hi.]",

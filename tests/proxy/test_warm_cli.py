@@ -224,22 +224,28 @@ async def test_a_report_may_go_to_standard_output(run: Command) -> None:
     assert "to render: 3 clips" in done.err and "rendered 3 phrases" in done.err
 
 
-async def test_alone_every_problem_of_the_books_is_told_and_nothing_rendered(
+async def test_alone_every_problem_of_the_books_is_told_and_the_sound_ones_are_rendered(
     run: Command, books: Path, tmp_path: Path
 ) -> None:
     broken = book_of("Hello.").replace("test", "broken").replace("af_bella", "af_bela")
     write(books, {"broken.yaml": broken + "  - txt: One moment.\n"})
+    write(books, {"sound.yaml": book_of("Goodbye.").replace("test", "sound")})
     done = await run("warm", "--report", "report.json")
-    assert (done.code, done.out) == (2, "")
-    first, second, report, last = done.err.splitlines()
+    assert done.code == 1
+    assert "rendered 3 phrases" in done.out and "2 problems in phrasebooks" in done.out
+    first, second = [line for line in done.err.splitlines() if "broken.yaml" in line]
     assert first.startswith(f"{books}/broken.yaml:2: ") and "af_bella" in first
     assert second.startswith(f"{books}/broken.yaml:6: ")
-    assert (
-        last == "kokoro-edge: 2 problems in phrasebooks: nothing is rendered before there is none"
-    )
-    assert report == "report in report.json"
     assert [problem["line"] for problem in report_in(tmp_path)["problems"]] == [2, 6]
-    assert report_in(tmp_path)["broke_off"].startswith("2 problems in phrasebooks")
+    assert report_in(tmp_path)["warmed"]["rendered"] == 3
+    assert syntheses(tmp_path)["Goodbye."] == 1
+
+
+async def test_alone_a_folder_without_books_is_told(run: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = await run("warm", "--phrasebook-directory", str(tmp_path / "empty"))
+    assert done.code == 2
+    assert "holds no phrasebook" in done.err
     assert syntheses(tmp_path) == {}
 
 

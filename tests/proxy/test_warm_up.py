@@ -620,6 +620,19 @@ async def test_a_book_that_is_deleted_is_not_used_any_more(
     assert (await answer.json())["error"]["code"] == "no_such_phrasebook"
 
 
+async def test_a_new_book_does_not_take_the_name_of_one_in_use(
+    start_edge: StartEdge, not_at_start: Settings, books: Path
+) -> None:
+    write(books, BOOK + "  - One.\n", "in-use.yaml")
+    edge = await start_edge(settings=not_at_start)
+    write(books, BOOK + "  - Two.\n", "a.yaml")
+    told = await (await edge.client.post(f"{BOOKS}/reload")).json()
+    [problem] = told["problems"]
+    assert problem["path"].endswith("a.yaml") and "in-use.yaml" in problem["message"]
+    assert (told["taken_over"], told["kept"]) == ([], [])
+    assert await states_of(edge) == {"One.": "missing"}
+
+
 async def test_two_books_that_say_the_same_differently_are_not_both_used(
     start_edge: StartEdge, not_at_start: Settings, books: Path
 ) -> None:

@@ -12,6 +12,7 @@ from synth.text.marks import (
     Part,
     cut_pauses,
     has_pronunciations,
+    malformed_pronunciation,
     without_marks,
     without_pronunciations,
 )
@@ -95,3 +96,13 @@ def test_any_text_is_cut_or_refused(text: str) -> None:
     except CannotSay:
         return
     assert parts
+
+
+@pytest.mark.parametrize("text", ["[Bob](bob)", "[Bob](/bob/.", "[a](http://x)", "[](x)"])
+def test_what_is_nearly_a_pronunciation_is_told(text: str) -> None:
+    assert malformed_pronunciation(f"Call {text} now.") is not None
+
+
+@pytest.mark.parametrize("text", ["[Bob](/bˈɑb/)", "[Bob](+1)", "[Bob](-0.5)", "(Bob)", "[1] (2)"])
+def test_what_is_one_or_nothing_like_it_is_not(text: str) -> None:
+    assert malformed_pronunciation(f"Call {text} now.") is None

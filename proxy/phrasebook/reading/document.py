@@ -26,6 +26,8 @@ NOTHING = "nothing"
 UNKNOWN = "unknown"
 """Of a scalar of which it is told already that it cannot be read."""
 
+_ONE_BLANK_AND_A_COMMENT = regex.compile(r" #")
+
 _KINDS = {
     "tag:yaml.org,2002:bool": "true or false",
     "tag:yaml.org,2002:int": "a number",
@@ -52,6 +54,8 @@ class Scalar:
     """What YAML makes of it; None as well where it is a date, or unknown."""
     kind: str = TEXT
     """What that is, for people: "a number"."""
+    cut_short: bool = False
+    """Whether a `#` follows it, after one blank alone: a comment to YAML, and to people hardly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def read_document(text: str) -> Document:
         why = f"the character U+{ord(match[0]):04X} is not allowed in YAML: take it out"
         return Document(None, ((line, why),), broken=True)
     lines = text.splitlines()
-    composer = _Composer(text, last_line=max(1, len(lines)))
+    composer = _Composer(text, lines)
     try:
         root = composer.read()
     except _Unreadable as unreadable:
@@ -141,9 +145,10 @@ class _Unreadable(Exception):
 class _Composer:
     """Puts values together from YAML's events, which still tell what is an alias."""
 
-    def __init__(self, text: str, last_line: int) -> None:
+    def __init__(self, text: str, lines: list[str]) -> None:
         self._loader = _LOADER(text)
-        self._last_line = last_line
+        self._lines = lines
+        self._last_line = max(1, len(lines))
         self.problems: list[tuple[int, str]] = []
 
     def read(self) -> Node | None:
@@ -233,7 +238,7 @@ class _Composer:
         tag = self._loader.resolve(yaml.ScalarNode, written, (True, False))
         kind = _KINDS.get(tag, TEXT)
         if kind == TEXT:
-            return Scalar(line, written, written)
+            return Scalar(line, written, written, cut_short=self._is_cut_short(event))
         if len(written) > _MAX_NUMBER_CHARS:
             return Scalar(line, written, None, kind)
         try:
@@ -241,6 +246,12 @@ class _Composer:
         except (ValueError, LookupError, OverflowError):  # As of a 31st of June, and of "0x".
             value = None
         return Scalar(line, written, value if isinstance(value, int | float) else None, kind)
+
+    def _is_cut_short(self, event: yaml.ScalarEvent) -> bool:
+        end = event.end_mark
+        if end is None or end.line >= len(self._lines):
+            return False
+        return _ONE_BLANK_AND_A_COMMENT.match(self._lines[end.line], end.column) is not None
 
 
 def told_as(scalar: Scalar) -> str:

@@ -22,7 +22,7 @@ from proxy.phrasebook.reading.checked import (
     nearest,
     refuse_unknown,
 )
-from proxy.phrasebook.reading.document import Mapping, Node, read_document, texts_in
+from proxy.phrasebook.reading.document import Mapping, Node, Scalar, read_document, texts_in
 from proxy.phrasebook.reading.slots import mentions, unused
 from proxy.phrasebook.reading.written import (
     NamedVoice,
@@ -226,7 +226,7 @@ class _FileReader:
 
     def _phrase(self, node: Node) -> WrittenPhrase | None:
         if not isinstance(node, Mapping):
-            text = self._text(_TEXT, node, "phrases")
+            text = self._said(node, "phrases")
             return None if text is None else WrittenPhrase(text, Terms())
         keys = [key.written for key, _ in node.entries]
         if not any(key in _PHRASE_KEYS or "text" in nearest(key, _PHRASE_KEYS) for key in keys):
@@ -236,7 +236,7 @@ class _FileReader:
         written = node.get("text")
         if written is None and "text" not in meant:
             self._tell(node.line, "this phrase has no 'text': add what is said")
-        text = self._text(_TEXT, written, "text")
+        text = self._said(written, "text")
         terms = self._terms(node, meant)
         id = self._text(_NAME, node.get("id"), "id")
         recording = self._text(_PATH, node.get("recording"), "recording")
@@ -244,6 +244,15 @@ class _FileReader:
             return None
         self._refuse_unused(text, terms)
         return WrittenPhrase(text, terms, id, recording)
+
+    def _said(self, node: Node | None, key: str) -> Text | None:
+        if isinstance(node, Scalar) and node.cut_short:
+            self._tell(
+                node.line,
+                f"{key}: what follows ' #' is a comment to YAML: put the text in quotes if that is "
+                "to be said, or two blanks before the comment",
+            )
+        return self._text(_TEXT, node, key)
 
     def _refuse_unused(self, text: Text, terms: Terms) -> None:
         used = mentions(text.text)

@@ -5,7 +5,7 @@ Every `*.yaml` and `*.yml` directly in the folder is a book, except those that a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from proxy.phrasebook.book import Books, Phrasebook, Problem
@@ -23,8 +23,9 @@ def shipped_directory() -> Path:
     return _PACKAGED if _PACKAGED.is_dir() else _IN_A_CHECKOUT
 
 
-def read_books(folder: Path) -> Books:
-    """Every book of the folder, by the name of its file. Never raises: see `problems`."""
+def read_books(folder: Path, in_use: Collection[Path] = ()) -> Books:
+    """Every book of the folder, by the name of its file. Never raises: see `problems`. Of two of
+    the same name, one that is `in_use` keeps it, else the first."""
     try:
         if not folder.is_dir():
             return Books((), (Problem(folder, None, "is not a folder of phrasebooks"),))
@@ -34,7 +35,8 @@ def read_books(folder: Path) -> Books:
         return Books((), (Problem(folder, None, f"cannot be read: {error}"),))
     if not paths:
         return Books((), (Problem(folder, None, "holds no phrasebook (*.yaml or *.yml)"),))
-    return _read(_books_among([files.read(path) for path in paths], files), files)
+    books = _books_among([files.read(path) for path in paths], files)
+    return _read(sorted(books, key=lambda book: book.path not in in_use), files)
 
 
 def read_book(path: Path, folder: Path | None = None) -> Books:
@@ -94,4 +96,5 @@ def _read(files: Iterable[WrittenFile], folder: Folder) -> Books:
         else:
             books.append(book)
     ordered = sorted(problems, key=lambda each: (str(each.path), each.line or 0))
+    books.sort(key=lambda book: book.path)
     return Books(tuple(books), tuple(ordered), tuple(broken))

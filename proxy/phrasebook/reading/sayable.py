@@ -10,6 +10,7 @@ from synth.text.marks import (
     Lexicon,
     cut_pauses,
     has_pronunciations,
+    malformed_pronunciation,
     without_pronunciations,
 )
 from synth.text.normalise import check_script, has_speech, normalise
@@ -23,6 +24,8 @@ def check_marks(text: str) -> None:
     if not text.strip():
         raise CannotSay("this text is empty: write what is said, or take it out")
     cut_pauses(text)
+    if (like := malformed_pronunciation(text)) is not None:
+        raise CannotSay(f"cannot read {like!r}: write a word with its phonemes as [word](/wˈɜɹd/)")
     if match := _NO_PHONEMES.search(text):
         raise CannotSay(f"{match[0]} has no phonemes between its slashes: write some")
 
