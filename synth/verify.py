@@ -133,11 +133,6 @@ class Verifier:
         return answer
 
 
-def available() -> bool:
-    """Whether the extra is installed."""
-    return all(find_spec(package) is not None for package in (_RECOGNISER, _OWN_MODEL))
-
-
 def _own_model() -> str:
     """The folder of the model that the extra brings."""
     package = find_spec(_OWN_MODEL)

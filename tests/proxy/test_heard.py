@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.phrasebook.mining.heard import Asked, Heard, Sentence, Totals
+from proxy.whole_file import write_whole
 
 FEW = 6
 MILLION = 1_000_000
@@ -182,11 +183,11 @@ def test_what_is_saved_can_be_loaded_and_is_for_its_owner_only(tmp_path: Path) -
     path = tmp_path / "heard"
     heard = Heard()
     heard.note([missed("Sure.")])
-    heard.save(path)
+    write_whole(path, heard.to_bytes())
     assert Heard.load(path).counted() == heard.counted()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     heard.note([missed("Sure.")])
-    heard.save(path)
+    write_whole(path, heard.to_bytes())
     assert Heard.load(path).totals.requests == 2
     assert os.listdir(tmp_path) == ["heard"]
 
@@ -195,9 +196,9 @@ def test_what_cannot_be_saved_leaves_nothing_behind(tmp_path: Path) -> None:
     in_the_way = tmp_path / "heard"
     in_the_way.mkdir()
     with pytest.raises(OSError):
-        Heard().save(in_the_way)
+        write_whole(in_the_way, Heard().to_bytes())
     with pytest.raises(OSError):
-        Heard().save(tmp_path / "nowhere" / "heard")
+        write_whole(tmp_path / "nowhere" / "heard", Heard().to_bytes())
     assert os.listdir(tmp_path) == ["heard"]
 
 

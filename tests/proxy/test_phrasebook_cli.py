@@ -15,6 +15,7 @@ from proxy.phrasebook.mining.heard import Asked, Heard, Sentence
 from proxy.phrasebook.mining.miner import HEARD
 from proxy.phrasebook.reading.schema import json_schema
 from proxy.settings import MineSettings, PhrasebookSettings, Settings, WarmSettings
+from proxy.whole_file import write_whole
 from synth import weights
 from tests.proxy.commands import Command, announce, assert_one_line, environment_with
 from tests.proxy.conftest import StartEdge
@@ -72,7 +73,7 @@ def hear(directory: Path, texts: dict[str, int]) -> None:
         for _ in range(requests):
             heard.note([Asked(Sentence(text, "af_bella", "a", 1.0), False, True)])
     (directory / "audio").mkdir(parents=True)
-    heard.save(directory / "audio" / HEARD)
+    write_whole(directory / "audio" / HEARD, heard.to_bytes())
 
 
 async def test_books_with_which_nothing_is_wrong_pass(run: Command) -> None:

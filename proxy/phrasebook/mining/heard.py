@@ -16,8 +16,6 @@ from typing import NamedTuple, Self
 import xxhash
 from datasketches import frequent_items_error_type, frequent_strings_sketch
 
-from proxy.whole_file import write_whole
-
 MAX_SENTENCES = 16_384
 """Some megabytes. Of what assistants say, a quarter of it loses a fifth of the phrases' worth, and
 four times as much gains a tenth."""
@@ -158,14 +156,6 @@ class Heard:
         except (struct.error, IndexError, RuntimeError) as error:
             raise ValueError(f"the count of what was heard cannot be read: {error}") from None
         return heard
-
-    def save(self, path: Path) -> None:
-        """Write it whole or not at all, for its owner's eyes only. Blocking.
-
-        Raises:
-            OSError: it cannot be written; what was there before still is.
-        """
-        write_whole(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: Path, max_sentences: int = MAX_SENTENCES) -> Self:
