@@ -19,7 +19,7 @@ real disks. Only the model is missing: `tests/synth/scripted_engine.py` stands i
 | 14. readers of a byte a second | test_slow_readers | |
 | 16. SIGTERM while replies are made | test_shutdown | test_speech_api |
 | 17. the engine's process is killed | test_engine | test_speech_api |
-| 18. a warm-up is killed and run again | test_warm_up | test_phrasebook |
+| 18. a warm-up is killed and run again | test_warm_up | test_warm_up |
 
 15, a tier that machines share, does not exist yet.
 """
