@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 _WARM_AGAIN_S = 5.0
 _WARM_AGAIN_AT_MOST_S = 300.0
 _WATCH_AGAIN_S = 10.0
+_DISK_MAY_FAIL = 3
+"""So often is it tried."""
 
 POOL = web.AppKey("pool", EnginePool)
 DISK = web.AppKey("disk", DiskTier)
@@ -39,7 +41,7 @@ DISK = web.AppKey("disk", DiskTier)
 
 def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -> web.Application:
     """The server, not yet started; nothing is read from or written to disk before it is. Its start
-    raises PhrasebookError where something is wrong with a phrasebook.
+    raises PhrasebookError where there is no phrasebook, or not the one that is set.
 
     `engine_command` stands in for our engine process: see `synth.pool.EnginePool`.
     """
@@ -110,7 +112,6 @@ class _Keeper:
     async def _keep_warm(self) -> None:
         settings, shelf = self._parts.settings.warm, self._parts.shelf
         await self._parts.pool.wait_until_ready()
-        shelf.changed.clear()
         if settings.at_start:
             await self._warm()
         self._warmed = True
@@ -123,9 +124,10 @@ class _Keeper:
                 await self._warm()
 
     async def _warm(self) -> None:
-        """Once no other is under way, and again until one comes to its end."""
-        again_s = _WARM_AGAIN_S
-        while True:
+        """Once no other is under way, and again until one comes to its end. Not for ever where the
+        disk is what fails, or has no room: calls are served all the same."""
+        again_s, disk_failed = _WARM_AGAIN_S, 0
+        while disk_failed < _DISK_MAY_FAIL:
             await self._parts.warm_up.wait_until_idle()
             try:
                 async with contextlib.aclosing(
@@ -138,6 +140,7 @@ class _Keeper:
                 continue
             except (EngineError, CacheUnavailable) as error:
                 logger.error("rendering the phrasebooks broke off: %s", error)
+                disk_failed += isinstance(error, CacheUnavailable)
             except Exception:
                 logger.exception("rendering the phrasebooks broke off")
             await asyncio.sleep(again_s)

@@ -81,6 +81,7 @@ class Shelf:
         came = self.take_over()
         if wrongly_set := [each for each in came.problems if each.path == self.directory]:
             raise PhrasebookError(wrongly_set)
+        self.changed.clear()  # Nobody needs to be told of the first ones.
         _log(came, ())
 
     async def reload(self) -> Reloaded:

@@ -71,6 +71,10 @@ _Mono = npt.NDArray[np.float64]
 """Shape (n,), full scale at -1.0 and 1.0, at 24 kHz if nothing else is said."""
 
 
+_MOST_CHANNELS = 8
+"""Nobody records a voice with more, and a small file can claim a thousand."""
+
+
 class BadRecording(ValueError):
     """A file cannot stand in for speech. One line for users, without the file's name."""
 
@@ -136,6 +140,8 @@ def _decode(path: Path) -> tuple[_Channels, int]:
                     f"its sample rate is {rate_hz} Hz; "
                     f"it must be from {_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ} Hz"
                 )
+            if file.channels > _MOST_CHANNELS:
+                raise BadRecording(f"it has {file.channels} channels; {_MOST_CHANNELS} at most")
             channels = file.read(int(MAX_S * rate_hz) + 1, dtype="float64", always_2d=True)
     except OSError as error:
         raise BadRecording(f"it cannot be read: {error.strerror}") from None

@@ -416,3 +416,9 @@ def test_a_damaged_file_is_heard_or_refused(tmp_path: Path, damage: bytes, at: i
     except BadRecording:
         return
     assert 0.1 <= recording.duration_s <= 120.2
+
+
+def test_more_channels_than_a_voice_is_recorded_with_are_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "wide.wav", np.zeros((8_000, 9)), 8_000)
+    with pytest.raises(BadRecording, match="9 channels; 8 at most"):
+        read_recording(tmp_path / "wide.wav")
