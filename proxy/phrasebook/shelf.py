@@ -82,7 +82,7 @@ class Shelf:
         if wrongly_set := [each for each in came.problems if each.path == self.directory]:
             raise PhrasebookError(wrongly_set)
         self.changed.clear()  # Nobody needs to be told of the first ones.
-        _log(came, ())
+        _log_problems(came, ())
 
     async def reload(self) -> Reloaded:
         """Read them again. A book that is broken is used as it was.
@@ -123,7 +123,12 @@ class Shelf:
         async with self._reading:
             before = self.problems
             came = self._use(await asyncio.to_thread(self._look))
-        _log(came, before)
+        _log_problems(came, before)
+        if came.changed:
+            logger.info(
+                "phrasebooks: taken over: %s; dropped: %s",
+                *(", ".join(came.taken_over) or "none", ", ".join(came.dropped) or "none"),
+            )
         return came
 
     def _use(self, look: _Look) -> Reloaded:
@@ -184,7 +189,7 @@ class Shelf:
                 )
 
 
-def _log(came: Reloaded, before: tuple[Problem, ...]) -> None:
+def _log_problems(came: Reloaded, before: tuple[Problem, ...]) -> None:
     """Loudly where something is wrong, once."""
     if came.problems and came.problems != before:
         for problem in came.problems:
@@ -195,11 +200,6 @@ def _log(came: Reloaded, before: tuple[Problem, ...]) -> None:
         )
     elif before and not came.problems:
         logger.info("phrasebooks: nothing is wrong with them any more")
-    if came.changed:
-        logger.info(
-            "phrasebooks: taken over: %s; dropped: %s",
-            *(", ".join(came.taken_over) or "none", ", ".join(came.dropped) or "none"),
-        )
 
 
 def _identity(directory: Path) -> tuple[int, int]:

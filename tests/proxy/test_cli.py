@@ -129,9 +129,11 @@ def test_a_bad_folder_of_phrasebooks_is_one_line(run: Run, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     done = run("serve", "--phrasebook-directory", "empty")
     assert_one_line(done, 2, "empty: holds no phrasebook")
-    (tmp_path / "bad.yaml").write_text("name: bad\nphrases: []")
-    done = run("serve", "--phrasebook-directory", str(tmp_path))
-    assert_one_line(done, 2, "bad.yaml:2: ")
+    (tmp_path / "book.yaml").write_text(
+        "{name: b, voices: [af_bella], formats: [mp3], phrases: [Hi.]}"
+    )
+    done = run("serve", "--phrasebook-directory", str(tmp_path), "--phrasebook-books", "a")
+    assert_one_line(done, 2, "holds no book named 'a', which phrasebook.books names")
 
 
 def test_a_word_that_is_no_source_of_weights_is_one_line(run: Run) -> None:
