@@ -177,6 +177,7 @@ async def _alone(
     settings: Settings, orders: Orders, engine_command: Sequence[str] | None
 ) -> AsyncGenerator[Step, None]:
     """Raises CacheInUse, before there is a step: somebody else has the cache."""
+    from proxy.cache.disk import CacheUnavailable
     from proxy.cache.owner import CacheInUse
     from proxy.cache.store import STORAGE_FAULTS
     from proxy.parts import build_parts
@@ -206,7 +207,7 @@ async def _alone(
         ):
             async for step in steps:
                 yield step
-    except (EngineError, VerifierUnavailable, WeightsError) as error:
+    except (EngineError, CacheUnavailable, VerifierUnavailable, WeightsError) as error:
         raise CommandFailed(str(error)) from None
     except CacheInUse:
         raise

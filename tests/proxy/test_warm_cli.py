@@ -241,6 +241,18 @@ async def test_alone_every_problem_of_the_books_is_told_and_the_sound_ones_are_r
     assert syntheses(tmp_path)["Goodbye."] == 1
 
 
+async def test_alone_a_cache_without_room_ends_it_in_one_line(
+    run: Command, books: Path, tmp_path: Path
+) -> None:
+    long = [f"{'This is a long sentence that takes some room ' * 5}{i}." for i in range(20)]
+    write(books, {"long.yaml": book_of(*long).replace("test", "long")})
+    done = await run("warm", "--report", "report.json", "--cache-pinned-bytes", "1MiB")
+    assert done.code == 1
+    assert "5 phrases in a row could not be kept" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+    assert "cache.pinned_bytes is used up" in report_in(tmp_path)["broke_off"]
+
+
 async def test_alone_a_folder_without_books_is_told(run: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = await run("warm", "--phrasebook-directory", str(tmp_path / "empty"))
