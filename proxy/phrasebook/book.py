@@ -8,6 +8,7 @@ from pathlib import Path
 
 from synth.audio.recording import Recording
 from synth.text.marks import Lexicon
+from synth.voices import LANGUAGES, Language, parse_voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,10 @@ class Phrase:
     path: Path
     line: int
     """Where its text begins."""
+
+    def language_of(self, voice: str) -> Language:
+        """What it is said in by one of its voices."""
+        return LANGUAGES[self.language] if self.language else parse_voice(voice).language
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from proxy.cache.steps import Listed
 from proxy.phrasebook.book import Phrasebook
 from proxy.phrasebook.cost import GUESSED_PACE, LastWarmUp, clip_bytes, file_bytes, speech_s
 from proxy.phrasebook.steps import BookCost, Planned
-from proxy.phrasebook.takes import Take
+from proxy.phrasebook.takes import Take, ids_in
 from proxy.speech.plan import Plan
 
 
@@ -42,7 +42,7 @@ class Survey:
 
     def unnamed(self, takes: Iterable[Take]) -> list[Listed]:
         """What no book names any more."""
-        named = {key.id for take in takes for key in take.keys}
+        named = ids_in(takes)
         return [listed for id, listed in self._pinned.items() if id not in named]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from proxy.cache.key import Key
 from proxy.phrasebook.book import Phrase, Phrasebook
@@ -12,7 +12,7 @@ from proxy.speech.plan import Plan, PlannedClip, Planner, Wanted
 from proxy.speech.wording import Who, Wording, wording_of
 from synth.engine import EngineError, EngineLoading
 from synth.text.marks import without_marks
-from synth.voices import LANGUAGES, Language, UnknownLanguage, UnknownVoice, parse_voice
+from synth.voices import UnknownLanguage, UnknownVoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def takes_of(books: Sequence[Phrasebook], planner: Planner) -> Iterator[Take]:
                 if not new and take.problem is None:
                     continue
                 seen.update(plan.key for plan in new)
-                yield Take(book, phrase, voice, speed, new, take.problem)
+                yield replace(take, plans=new)
 
 
 def wordings_of(book: Phrasebook) -> Iterator[tuple[Phrase, Who, Wording]]:
@@ -76,7 +76,7 @@ def wordings_of(book: Phrasebook) -> Iterator[tuple[Phrase, Who, Wording]]:
         if plain and not book.lexicon.phonemes:
             continue
         for voice in phrase.voices:
-            language = language_of(phrase, voice)
+            language = phrase.language_of(voice)
             for speed in phrase.speeds:
                 who = Who(voice, language.code, round(speed, 2))
                 wording = wording_of(phrase.text, language, who, book.lexicon, phrase.recording)
@@ -84,23 +84,22 @@ def wordings_of(book: Phrasebook) -> Iterator[tuple[Phrase, Who, Wording]]:
                     yield phrase, who, wording
 
 
-def language_of(phrase: Phrase, voice: str) -> Language:
-    return LANGUAGES[phrase.language] if phrase.language else parse_voice(voice).language
-
-
 def _take(book: Phrasebook, phrase: Phrase, voice: str, speed: float, planner: Planner) -> Take:
     # By its words alone, as a request asks for it: the planner has from the book how they are said.
     text = without_marks(phrase.text)
     try:
-        plans = tuple(
-            planner.plan(Wanted(text, voice, speed, phrase.language, format, phrasebook=book.name))
-            for format in phrase.formats
-        )
+        plan = planner.plan(Wanted(text, voice, speed, phrase.language, phrasebook=book.name))
     except EngineLoading:
         raise
     except (EngineError, UnknownVoice, UnknownLanguage) as error:
         return Take(book, phrase, voice, speed, (), str(error))
-    if any(plan.private for plan in plans):
+    if plan.private:
         why = "It holds what cache.never_store forbids to keep."
         return Take(book, phrase, voice, speed, (), why)
+    plans = tuple(plan.in_format(format) for format in phrase.formats)
     return Take(book, phrase, voice, speed, plans)
+
+
+def ids_in(takes: Iterable[Take]) -> set[str]:
+    """What everything that is kept for them is stored under."""
+    return {key.id for take in takes for key in take.keys}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 from proxy.phrasebook.book import Phrase, Phrasebook, Problem
-from proxy.phrasebook.takes import language_of
 from proxy.speech.wording import Who, Wordings, read_pieces
 from synth.engine import Segment
 from synth.text.normalise import is_plain
@@ -62,7 +61,7 @@ def _segments(book: Phrasebook, phrase: Phrase) -> list[Segment]:
         return []
     found: dict[str, list[Segment]] = {}
     for voice in phrase.voices:
-        language = language_of(phrase, voice)
+        language = phrase.language_of(voice)
         if language.code not in found:
             who = Who(voice, language.code, 1.0)
             pieces = read_pieces(phrase.text, language, who, Wordings(), book.lexicon)

@@ -25,7 +25,7 @@ from proxy.phrasebook.rendering import UNHEARD, Made, Renderer, listening
 from proxy.phrasebook.shelf import Shelf
 from proxy.phrasebook.steps import BookProblem, Failed, Progress, Step, Warmed
 from proxy.phrasebook.survey import Survey, plan_of
-from proxy.phrasebook.takes import Take, takes_of
+from proxy.phrasebook.takes import Take, ids_in, takes_of
 from proxy.speech.plan import Planner
 from proxy.speech.speaker import Speaker
 from proxy.speech.wording import UnknownPhrasebook
@@ -287,8 +287,7 @@ class WarmUp:
         if any(take.problem for take in takes):
             tally.not_pruned = "some phrases cannot be planned, so nobody knows what is theirs"
             return
-        named = {key.id for take in takes for key in take.keys}
-        async for told in self._disk.tell(upkeep.prune(self._disk.pinned, named)):
+        async for told in self._disk.tell(upkeep.prune(self._disk.pinned, ids_in(takes))):
             for step in told:
                 if isinstance(step, Purged):
                     tally.pruned, tally.pruned_bytes = step.entries, step.size_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from proxy.cache.key import Key, clip_key, recording_key, rendition_key, seed_of, text_digest
@@ -66,6 +67,10 @@ class Plan:
     format: Format
     private: bool = False
     """Whether it holds something that is never to be stored."""
+
+    def in_format(self, format: str) -> Plan:
+        """The same reply in another format, by its name in `synth.audio.encode.FORMATS`."""
+        return replace(self, key=_whole_key(self.clips, format), format=FORMATS[format])
 
     @property
     def voice(self) -> str:
@@ -151,12 +156,7 @@ class Planner:
             says = tuple(text_digest(sentence) for sentence in piece.sentences)
             segment = replace(segment, seed=seed_of(key))
             clips.append(PlannedClip(key, segment, pause, says, piece.recording))
-        whole = rendition_key(
-            ((clip.key, clip.pause_s) for clip in clips),
-            wanted.format,
-            ENCODER_VERSION,
-            JOIN_VERSION,
-        )
+        whole = _whole_key(clips, wanted.format)
         # Both, since what is said is not what was written: 0800 becomes "zero eight hundred".
         said = " ".join(piece.text for piece in pieces)
         private = self._never_stored.matches(wanted.text, said)
@@ -170,6 +170,11 @@ class Planner:
         except WeightsError:
             # A folder of the operator's own need not hold every voice there is.
             raise UnknownVoice(f"The voice '{blend}' is not installed on this server.") from None
+
+
+def _whole_key(clips: Iterable[PlannedClip], format: str) -> Key:
+    joined = ((clip.key, clip.pause_s) for clip in clips)
+    return rendition_key(joined, format, ENCODER_VERSION, JOIN_VERSION)
 
 
 def _key(piece: Piece, segment: Segment, shaped_by: tuple[str, ...]) -> Key:

@@ -43,7 +43,6 @@ from proxy.phrasebook.book import Phrasebook
 from proxy.phrasebook.reading.read import read_books, shipped_directory
 from proxy.phrasebook.shelf import EVERY_BOOK
 from proxy.phrasebook.steps import Report
-from proxy.phrasebook.takes import language_of
 from synth.text.marks import without_marks
 from synth.weights import Weights, default_cache_dir, installed
 
@@ -181,7 +180,7 @@ def write_books(books: Sequence[Phrasebook], folder: Path) -> Path:
 def phrases_in(books: Sequence[Phrasebook]) -> list[Phrase]:
     """What is said, once in every voice and speed."""
     said = (
-        Phrase(without_marks(phrase.text), voice, language_of(phrase, voice).code, speed)
+        Phrase(without_marks(phrase.text), voice, phrase.language_of(voice).code, speed)
         for book in books
         for phrase in book.phrases
         for voice in phrase.voices

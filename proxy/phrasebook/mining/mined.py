@@ -12,7 +12,6 @@ from proxy.phrasebook.book import Phrasebook
 from proxy.phrasebook.mining.heard import Heard, Sentence, Totals
 from proxy.phrasebook.mining.proposal import Proposal, to_yaml
 from proxy.phrasebook.mining.propose import propose
-from proxy.phrasebook.takes import language_of
 from proxy.speech.wording import Who, Wordings, read_pieces
 
 
@@ -59,7 +58,7 @@ def _sentences_in(books: Sequence[Phrasebook]) -> Iterator[Sentence]:
     for book in books:
         for phrase in book.phrases:
             for voice in phrase.voices:
-                language = language_of(phrase, voice)
+                language = phrase.language_of(voice)
                 who = Who(voice, language.code, 1.0)
                 pieces = read_pieces(phrase.text, language, who, Wordings(), book.lexicon)
                 for speed in phrase.speeds:

@@ -9,7 +9,7 @@ from proxy.phrasebook.book import Phrase, Problem
 from proxy.phrasebook.reading.folder import Folder
 from proxy.phrasebook.reading.sayable import as_said
 from synth.text.marks import Lexicon
-from synth.voices import LANGUAGES, parse_voice
+from synth.voices import LANGUAGES
 
 
 class SaidTwice:
@@ -23,7 +23,7 @@ class SaidTwice:
         """Plain words by text and code of the language: see `plain_words`."""
 
     def add(self, phrase: Phrase) -> None:
-        for code in {_language_of(phrase, voice) for voice in phrase.voices}:
+        for code in {phrase.language_of(voice).code for voice in phrase.voices}:
             words = self.words.get((phrase.text, code))
             if words is not None:
                 self._phrases.setdefault((code, words), []).append(phrase)
@@ -59,10 +59,6 @@ def _how(phrase: Phrase, code: str, lexicon: Lexicon) -> object:
 
 def _who_says(phrase: Phrase, code: str) -> Iterator[tuple[str, float]]:
     for voice in phrase.voices:
-        if _language_of(phrase, voice) == code:
+        if phrase.language_of(voice).code == code:
             for speed in phrase.speeds:
                 yield voice, speed
-
-
-def _language_of(phrase: Phrase, voice: str) -> str:
-    return phrase.language or parse_voice(voice).language.code
