@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from aiohttp import web
 
 from proxy.api.access import Access
-from proxy.api.admin_routes import add_admin_routes
+from proxy.api.admin_routes import ADMIN_PATH, add_admin_routes
 from proxy.api.cache_admin import CacheAdminApi
 from proxy.api.catalogue import CatalogueApi
 from proxy.api.clips import ClipsApi
@@ -18,6 +18,8 @@ from proxy.api.middleware import around
 from proxy.api.phrasebook_admin import PhrasebookAdminApi
 from proxy.api.request_log import RequestLog
 from proxy.api.speech import SpeechApi
+from proxy.api.unknown_fields import UnknownFields
+from proxy.api.webhooks import WebhooksApi
 from proxy.cache.archive import Keeping
 from proxy.cache.disk import CacheUnavailable, DiskTier
 from proxy.parts import Parts, build_parts
@@ -72,16 +74,28 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     app[POOL] = parts.pool
     app[DISK] = parts.disk
     app.cleanup_ctx.append(lifetimes)
-    CatalogueApi(parts.pool, parts.shelf, keeper.is_warm).add_routes(app)
+    aliases = settings.voice.aliases
+    CatalogueApi(parts.pool, parts.shelf, aliases, keeper.is_warm).add_routes(app)
+    unknown_fields = UnknownFields()
     note = None if miner is None else miner.note
-    SpeechApi(parts.planner, parts.speaker, note).add_routes(app)
+    speech = SpeechApi(parts.planner, parts.speaker, unknown_fields, note)
+    speech.add_routes(app)
+    WebhooksApi(parts.planner, speech).add_routes(app)
     ClipsApi(parts.speaker).add_routes(app)
     keeping = Keeping(text=settings.cache.keep_text, ttl_s=settings.cache.ttl_s)
     cache_admin = CacheAdminApi(parts.disk, parts.memory, parts.cache, keeping, miner)
     phrasebook_admin = PhrasebookAdminApi(parts.shelf, parts.warm_up, miner)
     key = settings.server.admin_key
     access = Access(None if key is None else key.get_secret_value(), settings.server.host)
-    add_admin_routes(app, access, {**cache_admin.handlers(), **phrasebook_admin.handlers()})
+    add_admin_routes(
+        app,
+        access,
+        {
+            **cache_admin.handlers(),
+            **phrasebook_admin.handlers(),
+            ("GET", f"{ADMIN_PATH}/unknown-fields"): unknown_fields.tell,
+        },
+    )
     return app
 
 

@@ -110,7 +110,7 @@ def _add_settings(command: argparse.ArgumentParser, taken: Iterable[Option]) -> 
             *reversed(option.flags),
             dest=option.key,
             metavar=option.name.upper(),
-            help=f"{option.help} (default: {option.default})".replace("%", "%%"),
+            help=f"{option.help} (default: {option.default_shown or 'none'})".replace("%", "%%"),
         )
 
 

@@ -77,7 +77,8 @@ def build_parts(settings: Settings, engine_command: Sequence[str] | None = None)
     `engine_command` stands in for our engine process: see `synth.pool.EnginePool`.
     """
     directory = settings.cache.directory.expanduser()
-    planner = Planner(NeverStored(settings.cache.never_store, settings.cache.never_store_patterns))
+    never_stored = NeverStored(settings.cache.never_store, settings.cache.never_store_patterns)
+    planner = Planner(never_stored, settings.voice.aliases)
 
     async def look_for_weights() -> None:
         await parts.look_for_weights()

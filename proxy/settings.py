@@ -7,8 +7,10 @@ Every setting is a field below, `group.name`. The file says `group: {name: value
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, get_type_hints
 
 import pydantic
@@ -16,12 +18,33 @@ import yaml
 from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as settings_group
 
+from synth.voices import VOICES, parse_voice
 from synth.weights import default_cache_dir
 
 ENVIRONMENT_PREFIX = "KOKORO_EDGE_"
 
 SECRETS = ("server.admin_key",)
 """Never shown, not even where they are wrong."""
+
+OPENAI_VOICES: Mapping[str, str] = MappingProxyType(
+    {
+        "alloy": "af_alloy",
+        "ash": "am_michael",
+        "ballad": "bm_george",
+        "cedar": "am_fenrir",
+        "coral": "af_sarah",
+        "echo": "am_echo",
+        "fable": "bm_fable",
+        "marin": "af_heart",
+        "nova": "af_nova",
+        "onyx": "am_onyx",
+        "sage": "af_kore",
+        "shimmer": "af_bella",
+        "verse": "am_puck",
+    }
+)
+"""The voices of OpenAI's API, each with the one that is heard in its place. Those of the same name
+where there is one; `ash`, which some clients ask for by themselves, is one of the best."""
 
 _SHORT_FLAGS = {"server.host": "--host", "server.port": "--port"}
 
@@ -40,6 +63,29 @@ def _read_names(value: object) -> object:
     if isinstance(value, str):
         return [name.strip() for name in value.split(",") if name.strip()]
     return value
+
+
+def _read_pairs(value: object) -> object:
+    """`one=this,two=that` as a mapping."""
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError("write it as in one=this,two=that")
+    return {name.strip(): given.strip() for name, _, given in pairs}
+
+
+def _read_aliases(value: object) -> object:
+    """Names that are given are added to OpenAI's, or take the place of theirs."""
+    given = _read_pairs(value)
+    if not isinstance(given, dict):
+        return given
+    for name, voice in given.items():
+        if name in VOICES:
+            raise ValueError(f"{name} is a voice itself, and cannot stand for another")
+        if isinstance(voice, str):
+            parse_voice(voice)
+    return {**OPENAI_VOICES, **given}
 
 
 def _read_patterns(value: object) -> object:
@@ -143,6 +189,18 @@ class CacheSettings:
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
+class VoiceSettings:
+    """What voices are called."""
+
+    aliases: Annotated[Mapping[str, str], BeforeValidator(_read_aliases)] = field(
+        default_factory=lambda: dict(OPENAI_VOICES)
+    )
+    """Names that requests may use, each for a voice or blend: `{alloy: af_heart}` in the file,
+    `alloy=af_heart,nova=af_sky` elsewhere. What is given is added to the 13 of OpenAI, or takes the
+    place of theirs."""
+
+
+@settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
 class PhrasebookSettings:
     """What agents say, written down: see docs/phrasebooks.md."""
 
@@ -197,6 +255,7 @@ class Settings:
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
+    voice: VoiceSettings = VoiceSettings()
     phrasebook: PhrasebookSettings = PhrasebookSettings()
     warm: WarmSettings = WarmSettings()
     mine: MineSettings = MineSettings()
@@ -215,6 +274,18 @@ class Option:
     @property
     def key(self) -> str:
         return f"{self.group}.{self.name}"
+
+    @property
+    def default_shown(self) -> str:
+        """As it is written where it is set; empty where there is nothing to write."""
+        match self.default:
+            case None | ():
+                return ""
+            case bool():
+                return str(self.default).lower()
+            case Mapping():
+                return ",".join(f"{name}={value}" for name, value in self.default.items())
+        return str(self.default)
 
     @property
     def variable(self) -> str:

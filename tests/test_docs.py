@@ -24,12 +24,10 @@ def _row(option: Option) -> str:
     match option.default:
         case Path():
             default = "the user's cache directory"
-        case bool() | None:
-            default = f"`{str(option.default).lower()}`"
-        case ():
-            default = "none of them"
+        case None | ():
+            default = "none"
         case _:
-            default = f"`{option.default}`"
+            default = f"`{option.default_shown}`"
     return f"| `{option.key}` | {default} | {option.help} |"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -89,14 +90,16 @@ async def send_whole(
 
 
 async def send_stream(
-    request: web.Request, reply: Reply, headers: CIMultiDict[str]
+    request: web.Request, chunks: AsyncIterator[bytes], headers: CIMultiDict[str]
 ) -> web.StreamResponse:
     """Chunk by chunk, as it is made. Where that fails, the connection is aborted."""
+    # nginx would gather what comes, and callers would wait for it.
+    headers["X-Accel-Buffering"] = "no"
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     try:
         if request.method != "HEAD":
-            async for chunk in reply.chunks():
+            async for chunk in chunks:
                 await response.write(chunk)
     except EngineError as error:
         # A reply that ends cleanly is taken for the whole of it, so this one must not.

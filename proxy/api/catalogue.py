@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from proxy import __version__
+from proxy.api.base_path import BASES
 from proxy.phrasebook.shelf import Shelf
 from synth.pool import EnginePool, PoolState
 from synth.voices import VOICES
@@ -25,6 +26,7 @@ class CatalogueApi:
 
     pool: EnginePool
     shelf: Shelf
+    aliases: Mapping[str, str]
     is_warm: Callable[[], bool]
     """Whether the phrasebooks are rendered as far as calls are to wait for that."""
 
@@ -33,12 +35,14 @@ class CatalogueApi:
         app.router.add_get("/health", self.health)
         app.router.add_get("/health/live", self.health)
         app.router.add_get("/health/ready", self.ready)
-        # Some clients warm their connection up at the base URL.
-        app.router.add_get("/v1", self.root)
-        app.router.add_get("/v1/", self.root)
-        app.router.add_get("/v1/models", self.models)
-        app.router.add_get("/v1/models/{model}", self.model)
-        app.router.add_get("/v1/audio/voices", self.voices)
+        for base in BASES:
+            # Some clients warm their connection up at the base URL.
+            app.router.add_get(base, self.root)
+            app.router.add_get(base + "/", self.root)
+            app.router.add_get(base + "/models", self.models)
+            app.router.add_get(base + "/models/{model}", self.model)
+            app.router.add_get(base + "/audio/models", self.models)
+            app.router.add_get(base + "/audio/voices", self.voices)
 
     async def root(self, request: web.Request) -> web.Response:
         return web.json_response(
@@ -78,15 +82,19 @@ class CatalogueApi:
         )
 
     async def models(self, request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [_model(MODEL)]})
+        """OpenAI's list; and, as Open WebUI reads `/v1/audio/models`, its names once more."""
+        listed = {"object": "list", "data": [_model(MODEL)], "models": [{"id": MODEL}]}
+        return web.json_response(listed)
 
     async def model(self, request: web.Request) -> web.Response:
         """Any name is our one model, as it is in a speech request."""
         return web.json_response(_model(request.match_info["model"]))
 
     async def voices(self, request: web.Request) -> web.Response:
+        """Every voice there is, and the other names by which requests may call one."""
         return web.json_response(
             {
+                "aliases": dict(self.aliases),
                 "voices": [
                     {
                         "id": voice.name,
@@ -97,7 +105,7 @@ class CatalogueApi:
                         "installed": voice.language.installed(),
                     }
                     for voice in VOICES.values()
-                ]
+                ],
             }
         )
 

@@ -47,13 +47,14 @@ class ClipsApi:
                     "POST /v1/audio/speech. Single sentences have no address."
                 )
             await reply.begin()
-            if "Range" in request.headers:
-                await reply.finish()  # Where the end is is known then.
+            if "Range" in request.headers or reply.format.startswith("wav"):
+                # Where the end is is known then; and Asterisk refuses a header that leaves it open.
+                await reply.finish()
             headers = reply_headers(request, id, reply)
             entry = reply.entry
             if entry is None:
                 headers["Cache-Control"] = _NOT_AGAIN
-                return await send_stream(request, reply, headers)
+                return await send_stream(request, reply.chunks(), headers)
             headers["Cache-Control"] = _until(entry)
             headers["Accept-Ranges"] = "bytes"
             return await _send(request, entry, headers)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from proxy.cache.key import Key, clip_key, recording_key, rendition_key, seed_of, text_digest
 from proxy.cache.private import NeverStored
@@ -15,6 +16,7 @@ from synth.engine import EngineLoading, Segment
 from synth.fingerprint import fingerprint
 from synth.voices import (
     Blend,
+    ChosenVoice,
     Language,
     UnknownVoice,
     parse_language,
@@ -96,8 +98,14 @@ class Planner:
     """Plans replies for the weights that are installed and the phrasebooks that are in use. Pure:
     no I/O, a tenth of a millisecond."""
 
-    def __init__(self, never_stored: NeverStored | None = None) -> None:
+    def __init__(
+        self,
+        never_stored: NeverStored | None = None,
+        aliases: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`aliases` are names that stand for voices or blends."""
         self._never_stored = never_stored or NeverStored()
+        self._aliases = aliases
         self._weights: Weights | None = None
         self._wordings = Wordings()
         self.generation = 0
@@ -124,6 +132,10 @@ class Planner:
         self._wordings = wordings
         self.generation += 1
 
+    def voice(self, name: str) -> ChosenVoice:
+        """The voice or blend that a name stands for. Raises UnknownVoice: there is none."""
+        return parse_voice(self._aliases.get(name, name))
+
     def plan(self, wanted: Wanted) -> Plan:
         """What has to be said, in order.
 
@@ -134,7 +146,7 @@ class Planner:
                 cannot be read.
             EngineLoading: the weights are not here yet, so nothing can have been cached either.
         """
-        chosen = parse_voice(wanted.voice)
+        chosen = self.voice(wanted.voice)
         if wanted.language is None:
             language = chosen.language
             require_installed(language)

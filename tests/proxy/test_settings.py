@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from proxy.layers import SettingsError, load
-from proxy.settings import Settings, options
+from proxy.settings import OPENAI_VOICES, Settings, options
 
 VALUES = {"flag": 8001, "environment": 8002, "file": 8003, "default": 8000}
 LAYERS = list(VALUES)
@@ -78,6 +78,7 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "cache.never_store_patterns": (r"ref-\d+", (re.compile(r"ref-\d+"),)),
     "phrasebook.directory": ("/somewhere", Path("/somewhere")),
     "phrasebook.books": ("desk", ("desk",)),
+    "voice.aliases": ("zoe=bf_emma", {**OPENAI_VOICES, "zoe": "bf_emma"}),
     "warm.verify_model": ("small", "small"),
 }
 """Of settings whose default cannot be written down: how to set one, and what that is."""
@@ -118,6 +119,9 @@ def test_lists_can_be_given_in_one_line(key: str, value: str, meant: tuple[objec
         ("cache.ttl_s", "0", "greater than 0"),
         ("cache.disk_admission", "third", "'first' or 'second'"),
         ("engine.after_hangup", "go on", "finish_segment"),
+        ("voice.aliases", "zoe", "one=this"),
+        ("voice.aliases", "zoe=af_bela", "no voice 'af_bela'"),
+        ("voice.aliases", "af_bella=af_sky", "af_bella is a voice itself"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_would_be_right(key: str, value: str, said: str) -> None:
