@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
+    ("proxy.client",),
     ("synth",),
     ("proxy.settings",),
     ("proxy.layers", "proxy.line_formatter", "proxy.whole_file"),
