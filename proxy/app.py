@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from proxy.api.unknown_fields import UnknownFields
 from proxy.api.webhooks import WebhooksApi
 from proxy.cache.archive import Keeping
 from proxy.cache.disk import CacheUnavailable, DiskTier
+from proxy.fallback.providers import build_providers
 from proxy.parts import Parts, build_parts
 from proxy.phrasebook.mining.miner import HEARD, Miner
 from proxy.phrasebook.warm import Orders, WarmUpRunning
@@ -45,9 +47,13 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     """The server, not yet started; nothing is read from or written to disk before it is. Its start
     raises PhrasebookError where there is no phrasebook, or not the one that is set.
 
+    Raises:
+        SettingsError: the key of a provider is not where it is to be.
+
     `engine_command` stands in for our engine process: see `synth.pool.EnginePool`.
     """
-    parts = build_parts(settings, engine_command)
+    providers = build_providers(settings.fallback, os.environ)
+    parts = build_parts(settings, engine_command, providers)
     log = RequestLog()
     app = web.Application(middlewares=[around(log)], client_max_size=settings.server.max_body_bytes)
     keeper = _Keeper(parts)
@@ -74,8 +80,9 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     app[POOL] = parts.pool
     app[DISK] = parts.disk
     app.cleanup_ctx.append(lifetimes)
+    fallback = None if providers is None else providers.health
     aliases = settings.voice.aliases
-    CatalogueApi(parts.pool, parts.shelf, aliases, keeper.is_warm).add_routes(app)
+    CatalogueApi(parts.pool, parts.shelf, aliases, keeper.is_warm, fallback).add_routes(app)
     unknown_fields = UnknownFields()
     note = None if miner is None else miner.note
     speech = SpeechApi(parts.planner, parts.speaker, unknown_fields, note)

@@ -126,9 +126,12 @@ def _checked(values: Mapping[str, object], origins: Mapping[str, str]) -> Settin
     except pydantic.ValidationError as invalid:
         error = invalid.errors()[0]
         key = ".".join(str(part) for part in error["loc"][:2])
+        place = key + "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"][2:]
+        )
         shown = "wrong" if key in SECRETS else repr(values.get(key, error["input"]))
         raise SettingsError(
-            f"{origins.get(key, 'settings')}: {key} is {shown}: {error['msg']}"
+            f"{origins.get(key, 'settings')}: {place} is {shown}: {error['msg']}"
         ) from None
 
 

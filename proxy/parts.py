@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from proxy.cache.counts import Counts
@@ -12,6 +12,7 @@ from proxy.cache.disk import DiskTier
 from proxy.cache.memory import MemoryTier
 from proxy.cache.private import NeverStored
 from proxy.cache.tiered import TieredCache
+from proxy.fallback.providers import Providers
 from proxy.phrasebook.shelf import Shelf
 from proxy.phrasebook.warm import WarmUp
 from proxy.settings import Settings
@@ -41,6 +42,7 @@ class Parts:
     speaker: Speaker
     shelf: Shelf
     warm_up: WarmUp
+    providers: Providers | None = None
 
     @asynccontextmanager
     async def running(self, nothing_is_made: bool = False) -> AsyncIterator[None]:
@@ -51,7 +53,10 @@ class Parts:
             OSError: the cache's directory cannot be used; CacheInUse, where another has it.
         """
         await self.disk.open()
+        connections = AsyncExitStack()
         try:
+            if self.providers is not None:
+                await connections.enter_async_context(self.providers.running())
             # Before the engine is up: what is cached can be served as soon as its key is known.
             await asyncio.to_thread(read_package_versions)
             await self.look_for_weights()
@@ -60,6 +65,7 @@ class Parts:
             yield
         finally:
             await self.speaker.close()
+            await connections.aclose()
             await self.clips.close()
             await self.pool.close()
             await self.disk.close()
@@ -71,10 +77,15 @@ class Parts:
         )
 
 
-def build_parts(settings: Settings, engine_command: Sequence[str] | None = None) -> Parts:
+def build_parts(
+    settings: Settings,
+    engine_command: Sequence[str] | None = None,
+    providers: Providers | None = None,
+) -> Parts:
     """Nothing is read or written yet.
 
-    `engine_command` stands in for our engine process: see `synth.pool.EnginePool`.
+    `engine_command` stands in for our engine process: see `synth.pool.EnginePool`. `providers`
+    speak for callers what it cannot take in time.
     """
     directory = settings.cache.directory.expanduser()
     never_stored = NeverStored(settings.cache.never_store, settings.cache.never_store_patterns)
@@ -100,15 +111,17 @@ def build_parts(settings: Settings, engine_command: Sequence[str] | None = None)
         ttl_s=settings.cache.ttl_s,
         admission=settings.cache.disk_admission,
     )
+    after_s, admit, max_wait_s = None, _admit_all, settings.engine.max_wait_s
+    if providers is not None:
+        # Who could wait for the engine is better served by somebody who is there.
+        after_s, admit = settings.fallback.after_s, pool.require_up
+        max_wait_s = min(max_wait_s, after_s)
     schedule = Schedule(
-        pool,
-        slots=settings.engine.processes,
-        max_waiting=settings.engine.max_waiting,
-        max_wait_s=settings.engine.max_wait_s,
+        pool, settings.engine.processes, settings.engine.max_waiting, max_wait_s, admit
     )
     keeping = (settings.engine.after_hangup, settings.cache.keep_text)
     clips = Clips(cache, schedule, *keeping)
-    speaker = Speaker(cache, clips, *keeping)
+    speaker = Speaker(cache, clips, *keeping, providers, after_s)
     shelf = Shelf(settings.phrasebook.directory, settings.phrasebook.books, planner)
     warm_up = WarmUp(
         shelf,
@@ -120,8 +133,14 @@ def build_parts(settings: Settings, engine_command: Sequence[str] | None = None)
         verify_model=settings.warm.verify_model,
         remembered=directory / "audio" / LAST_WARM_UP,
     )
-    parts = Parts(settings, planner, pool, disk, memory, cache, clips, speaker, shelf, warm_up)
+    parts = Parts(
+        settings, planner, pool, disk, memory, cache, clips, speaker, shelf, warm_up, providers
+    )
     return parts
+
+
+def _admit_all() -> None:
+    pass
 
 
 def build_pool(

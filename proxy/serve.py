@@ -34,6 +34,7 @@ def serve(settings: Settings, engine_command: Sequence[str] | None = None) -> No
         OSError: the address is taken, or the cache directory cannot be written to. Its `filename`
             is the address or the path, where it is known.
         sqlite3.Error: the cache on disk cannot be opened.
+        SettingsError: see `proxy.app.build_app`.
         PhrasebookError: there is no phrasebook, or not the one that is set.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

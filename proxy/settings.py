@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 import pydantic
 import yaml
-from pydantic import BeforeValidator, ByteSize, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as settings_group
 
 from synth.voices import VOICES, parse_voice
@@ -23,7 +24,7 @@ from synth.weights import default_cache_dir
 
 ENVIRONMENT_PREFIX = "KOKORO_EDGE_"
 
-SECRETS = ("server.admin_key",)
+SECRETS = ("server.admin_key", "fallback.providers")
 """Never shown, not even where they are wrong."""
 
 OPENAI_VOICES: Mapping[str, str] = MappingProxyType(
@@ -98,6 +99,30 @@ def _read_patterns(value: object) -> object:
                 "the list in brackets is not YAML: put each expression in quotes"
             ) from None
     return value
+
+
+def _read_list(value: object) -> object:
+    """A YAML list in one line, as in `[{name: spare, kind: openai}]`, as what it says."""
+    if isinstance(value, str):
+        try:
+            return yaml.safe_load(value) or []
+        except yaml.YAMLError:
+            raise ValueError("it is not YAML: write a list of mappings in brackets") from None
+    return value
+
+
+def _check_url(url: str) -> str:
+    """Without a `/` at its end."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must be an address such as https://host/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("it must have no user, key, query or fragment in it")
+    return url.rstrip("/")
+
+
+def _canonical_voice(voice: str) -> str:
+    return str(parse_voice(voice).blend)
 
 
 def _upper_case(value: object) -> object:
@@ -238,6 +263,83 @@ class MineSettings:
     """How many sentences are told apart at most. What is rare gives way to what is frequent."""
 
 
+ProviderKind = Literal["openai", "cartesia", "elevenlabs"]
+
+_PROVIDER_URLS: Mapping[ProviderKind, str] = {
+    "openai": "https://api.openai.com/v1",
+    "cartesia": "https://api.cartesia.ai",
+    "elevenlabs": "https://api.elevenlabs.io",
+}
+_NAMES_TAKEN = ("clips", "disk", "memory")
+"""Where a hit can come from: `Cache-Status` tells both in the same place."""
+
+
+@settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """Another server that speaks what the engine cannot take in time. It is sent the text."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
+    """What logs and headers call it."""
+    kind: ProviderKind
+    """Its API. `openai` is every server that is compatible with OpenAI's."""
+    url: Annotated[str, AfterValidator(_check_url)] | None = None
+    """Its base URL; by default that of the company's own service."""
+    api_key_variable: Annotated[str, Field(min_length=1)] | None = None
+    """The environment variable that holds its key."""
+    api_key: Annotated[pydantic.SecretStr, Field(min_length=1)] | None = None
+    """The key itself, in place of a variable."""
+    model: Annotated[str, Field(min_length=1)]
+    """As the provider calls it."""
+    voice: Annotated[str, Field(pattern=r"^[ -~]+$")]
+    """As the provider calls it: what speaks in place of every voice that `voices` does not name."""
+    voices: dict[
+        Annotated[str, AfterValidator(_canonical_voice)], Annotated[str, Field(pattern=r"^[ -~]+$")]
+    ] = field(default_factory=dict)
+    """The provider's voice for one of ours, or for a blend."""
+    timeout_s: Annotated[float, Field(gt=0)] = 4.0
+    """How long its first sound may take."""
+    stall_s: Annotated[float, Field(gt=0)] = 5.0
+    """How long it may pause while it answers."""
+    keep: bool = True
+    """Store what it said, under a key of its own."""
+
+    def __post_init__(self) -> None:
+        if self.name in _NAMES_TAKEN:
+            raise ValueError(f"the name {self.name} is taken")
+        if self.api_key is not None and self.api_key_variable is not None:
+            raise ValueError("give api_key or api_key_variable, not both")
+        if self.api_key is None and self.api_key_variable is None and self.url is None:
+            raise ValueError("it needs api_key_variable or api_key")
+
+    @property
+    def base_url(self) -> str:
+        return self.url or _PROVIDER_URLS[self.kind]
+
+
+def _check_names(providers: tuple[ProviderSettings, ...]) -> tuple[ProviderSettings, ...]:
+    names = [each.name for each in providers]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two providers are called {twice[0]}")
+    return providers
+
+
+@settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
+class FallbackSettings:
+    """Who speaks what the engine cannot take in time: see docs/adr/0013."""
+
+    providers: Annotated[
+        tuple[ProviderSettings, ...], BeforeValidator(_read_list), AfterValidator(_check_names)
+    ] = ()
+    """Other servers that may be asked, in this order, for a reply that the engine is not there for
+    or does not come to. A list of mappings, in the file or in brackets. They are sent the text."""
+    after_s: Annotated[float, Field(gt=0)] = 3.0
+    """With providers, so long may the engine take for the first sound of a reply."""
+    breaker_failures: Annotated[int, Field(ge=1)] = 3
+    """A provider that fails so many times in a row is left alone."""
+    breaker_s: Annotated[float, Field(gt=0)] = 30.0
+    """For so long; then one reply tries it again."""
+
+
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is written to standard error."""
@@ -259,6 +361,7 @@ class Settings:
     phrasebook: PhrasebookSettings = PhrasebookSettings()
     warm: WarmSettings = WarmSettings()
     mine: MineSettings = MineSettings()
+    fallback: FallbackSettings = FallbackSettings()
     log: LogSettings = LogSettings()
 
 

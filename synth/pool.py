@@ -157,6 +157,11 @@ class EnginePool:
                 async with asyncio.timeout(left_s):
                     await changed.wait()
 
+    def require_up(self) -> None:
+        """Raises EngineUnavailable where no process has the model loaded now."""
+        if not self._live:
+            raise self._not_up()
+
     def retry_after_s(self) -> float:
         """When a process should be up, by how long loading took the last time."""
         elapsed_s = time.monotonic() - self._load_began_s

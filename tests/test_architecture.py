@@ -19,6 +19,7 @@ LAYERS = (
     ("proxy.layers", "proxy.line_formatter", "proxy.whole_file"),
     ("proxy.cache",),
     ("proxy.speech",),
+    ("proxy.fallback",),
     ("proxy.phrasebook",),
     ("proxy.parts",),
     ("proxy.api",),

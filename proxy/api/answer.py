@@ -29,7 +29,7 @@ def miss(id: str) -> str:
 
 
 def hit(id: str, where: str) -> str:
-    """`Cache-Status` of what a tier had."""
+    """`Cache-Status` of what a tier had, or of what it had of a provider's."""
     return f'kokoro-edge; hit; detail={where}; key="{id}"'
 
 
@@ -39,7 +39,7 @@ def location_of(id: str, format: str) -> str:
 
 
 def reply_headers(request: web.Request, id: str, reply: Reply) -> CIMultiDict[str]:
-    """What is told of a reply, however it was asked for."""
+    """What is told of a reply, however it was asked for. `id` is the engine's for it."""
     request[CACHE_STATUS] = _cache_status(id, reply)
     headers = CIMultiDict(
         {
@@ -65,6 +65,7 @@ def server_timing(timings: Timings) -> str:
             ("disk", timings.disk_ms),
             ("queue", timings.queue_ms),
             ("synth", timings.synth_ms),
+            ("elsewhere", timings.elsewhere_ms),
             ("encode", timings.encode_ms),
         )
         if time_ms
@@ -114,10 +115,13 @@ async def send_stream(
 
 
 def _cache_status(id: str, reply: Reply) -> str:
+    spoken_by = ""
+    if (stand_in := reply.stand_in) is not None:
+        id, spoken_by = stand_in.key.id, f"; detail={stand_in.name}"
     if reply.outcome is Outcome.HIT:
-        return hit(id, reply.where or "clips")
+        return hit(id, stand_in.name if stand_in is not None else reply.where or "clips")
     # What the request would not take is the reason, or that there was nothing.
     why = "request" if reply.passed_over else "miss"
     stored = "; stored" if reply.stored else ""
     collapsed = "; collapsed" if reply.outcome is Outcome.COLLAPSED else ""
-    return f'kokoro-edge; fwd={why}{stored}{collapsed}; key="{id}"'
+    return f'kokoro-edge; fwd={why}{stored}{collapsed}{spoken_by}; key="{id}"'

@@ -29,6 +29,8 @@ class CatalogueApi:
     aliases: Mapping[str, str]
     is_warm: Callable[[], bool]
     """Whether the phrasebooks are rendered as far as calls are to wait for that."""
+    fallback: Callable[[], Mapping[str, str]] | None = None
+    """How the providers are that speak in the engine's place, where there are any."""
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/", self.root)
@@ -65,6 +67,8 @@ class CatalogueApi:
             body["problem"] = self.pool.problem
         if self.shelf.problems:
             body["phrasebook_problems"] = len(self.shelf.problems)
+        if self.fallback is not None:
+            body["fallback"] = dict(self.fallback())
         return web.json_response(body)
 
     async def ready(self, request: web.Request) -> web.Response:

@@ -27,6 +27,10 @@ _NOT_AGAIN = "no-store"
 """While it is being made its bytes are a stream's, whose header does not tell the length."""
 
 
+_ASK_AGAIN = "no-cache"
+"""What another server spoke may sound otherwise when it is made again: its ETag tells."""
+
+
 class ClipsApi:
     """Serves what is cached, and follows what is being made."""
 
@@ -42,11 +46,10 @@ class ClipsApi:
         request[CACHE_STATUS] = miss(id)
         async with self._speaker.listen_to(id) as reply:
             if reply is None or FORMATS[reply.format].extension != ext:
-                raise NoSuchClip(
-                    "There is no such reply. It may have been evicted: ask for it again at "
-                    "POST /v1/audio/speech. Single sentences have no address."
-                )
+                raise _no_such_clip()
             await reply.begin()
+            if reply.stand_in is not None:
+                raise _no_such_clip()  # Another speaks it now than whose address this is.
             if "Range" in request.headers or reply.format.startswith("wav"):
                 # Where the end is is known then; and Asterisk refuses a header that leaves it open.
                 await reply.finish()
@@ -60,8 +63,17 @@ class ClipsApi:
             return await _send(request, entry, headers)
 
 
+def _no_such_clip() -> NoSuchClip:
+    return NoSuchClip(
+        "There is no such reply. It may have been evicted: ask for it again at "
+        "POST /v1/audio/speech. Single sentences have no address."
+    )
+
+
 def _until(entry: Entry) -> str:
     """Nobody else is to keep it for longer than it is kept here."""
+    if entry.about.provider is not None:
+        return _ASK_AGAIN
     if entry.expires_at_s is None:
         return _FOR_EVER
     return f"public, max-age={max(0, int(entry.expires_at_s - time.time()))}"

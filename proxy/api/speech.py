@@ -86,7 +86,8 @@ class SpeechApi:
     ) -> Asked:
         """What a request asks for; `content_type` is what its client calls the format, where that
         is not what everybody does. Raises as `Planner.plan` does."""
-        plan = self._planner.plan(wanted.wanted(base_rate_hz))
+        provisionally = self._speaker.has_stand_ins
+        plan = self._planner.plan(wanted.wanted(base_rate_hz), provisionally)
         content_type = content_type or plan.format.content_type
         return Asked(
             plan,
@@ -217,9 +218,12 @@ def _add_headers(
     headers: CIMultiDict[str], plan: Plan, terms: Terms, reply: Reply, began_s: float
 ) -> None:
     """Times are in milliseconds; those of a streamed reply are up to its first chunk."""
-    if terms.store and not plan.private:
-        headers["Content-Location"] = location_of(plan.key.id, plan.format.name)
-    headers["X-Generation-Time"] = f"{reply.timings.generation_ms:.1f}"
+    stand_in = reply.stand_in
+    if terms.store and not plan.private and (stand_in is None or stand_in.keep):
+        id = plan.key.id if stand_in is None else stand_in.key.id
+        headers["Content-Location"] = location_of(id, plan.format.name)
+    generation_ms = reply.timings.generation_ms + reply.timings.elsewhere_ms
+    headers["X-Generation-Time"] = f"{generation_ms:.1f}"
     headers["X-Encode-Time"] = f"{reply.timings.encode_ms:.1f}"
     headers["X-Total-Time"] = f"{(time.perf_counter() - began_s) * 1000:.1f}"
-    headers["X-Voice"] = plan.voice
+    headers["X-Voice"] = plan.voice if stand_in is None else f"{stand_in.name}/{stand_in.voice}"

@@ -53,7 +53,7 @@ class About:
     format: str
     """Of a rendition: a name in `synth.audio.encode.FORMATS`. Of a clip: `flac`."""
     voice: str
-    """The blend in its canonical spelling."""
+    """The blend in its canonical spelling; with a `provider`, its name and its voice's."""
     language: str
     speed: float
     duration_s: float
@@ -63,6 +63,8 @@ class About:
     """Only where `cache.keep_text` is on."""
     words: tuple[WordSpan, ...] = ()
     """Of a clip, where the language's G2P keeps words."""
+    provider: str | None = None
+    """Of a rendition that another server spoke in the engine's place: that server's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)

@@ -18,7 +18,7 @@ from proxy.cache.tiered import TieredCache
 from proxy.speech.plan import PlannedClip
 from proxy.speech.schedule import Overloaded, Priority, Schedule, Urgency
 from proxy.speech.terms import NotCached, Terms
-from synth.engine import SAMPLE_RATE_HZ, CannotSay, Clip, Segment, Word
+from synth.engine import SAMPLE_RATE_HZ, CannotSay, Clip, EngineLoading, Segment, Word
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +100,11 @@ class Clips:
         try:
             # Shielded: whoever waits may leave, and the others still want the clip.
             found = await asyncio.shield(under_way.task)
-        except (CannotSay, Overloaded):
+        except (CannotSay, EngineLoading, Overloaded):
             if not joined:
                 raise
             # That was for another: what cannot be said may be in the rest of their reply, and who
-            # has begun to be heard is not refused.
+            # has begun to be heard is not refused, nor is who can wait for the engine.
             return await self.get(planned, ahead, urgency, terms)
         finally:
             under_way.waiters -= 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from proxy.cache.entry import Entry
 from proxy.cache.key import Key
-from proxy.speech.clips import FoundClip
+from proxy.cache.tiered import Where
+from proxy.speech.elsewhere import StandIn
 from proxy.speech.plan import Plan
 from proxy.speech.schedule import Urgency
 from proxy.speech.terms import Terms
@@ -29,6 +32,8 @@ class Timings:
     encode_ms: float = 0.0
     generation_ms: float = 0.0
     """Getting clips: all of the above that was done for them, and waiting for others to do it."""
+    elsewhere_ms: float = 0.0
+    """Waiting for the first sound of whoever speaks in the engine's place."""
 
 
 @dataclass(slots=True)
@@ -50,16 +55,20 @@ class Flight:
     """The finished reply, once it is complete."""
     stored: bool = False
     """Whether the finished reply is in the cache."""
+    began_s: float = field(default_factory=time.monotonic)
+    """By the monotonic clock."""
     generation: int = 0
     """`TieredCache.generation` when it began."""
     passed_over: bool = False
     """Whether what was cached would not do."""
-    found_on_disk: bool = False
-    """Whether the finished reply was there already, so that nothing had to be made."""
+    found_in: Where | None = None
+    """Where the finished reply was already, so that nothing had to be made."""
+    stand_in: StandIn | None = None
+    """Who speaks it in the engine's place, or is being asked to."""
     made: dict[Key, float] = field(default_factory=dict)
     """The clips that the engine has made for it, each with its seconds of audio."""
-    fetching: asyncio.Task[FoundClip] | None = None
-    """The clip that the producer waits for now."""
+    fetching: asyncio.Task[Any] | None = None
+    """The clip, or the piece of speech, that the producer waits for now."""
     _chunks: list[bytes] = field(default_factory=list)
     _error: Exception | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

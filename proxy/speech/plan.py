@@ -27,6 +27,8 @@ from synth.weights import Weights, WeightsError
 
 DEFAULT_FORMAT = next(iter(FORMATS))
 
+_NO_WEIGHTS = ("no weights",)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -69,6 +71,9 @@ class Plan:
     format: Format
     private: bool = False
     """Whether it holds something that is never to be stored."""
+    provisional: bool = False
+    """Whether the weights are not here yet. Then its keys stand for nothing, and only somebody else
+    can say it."""
 
     def in_format(self, format: str) -> Plan:
         """The same reply in another format, by its name in `synth.audio.encode.FORMATS`."""
@@ -136,8 +141,8 @@ class Planner:
         """The voice or blend that a name stands for. Raises UnknownVoice: there is none."""
         return parse_voice(self._aliases.get(name, name))
 
-    def plan(self, wanted: Wanted) -> Plan:
-        """What has to be said, in order.
+    def plan(self, wanted: Wanted, provisionally: bool = False) -> Plan:
+        """What has to be said, in order; `provisionally`, also where the weights are not here.
 
         Raises:
             UnknownVoice, UnknownLanguage: see `synth.voices`.
@@ -145,6 +150,7 @@ class Planner:
             CannotSay: nothing in the text can be said, it is in another script, or a pause in it
                 cannot be read.
             EngineLoading: the weights are not here yet, so nothing can have been cached either.
+                Not `provisionally`.
         """
         chosen = self.voice(wanted.voice)
         if wanted.language is None:
@@ -157,7 +163,8 @@ class Planner:
         lexicon = self._wordings.lexicon(wanted.phrasebook)
         who = Who(str(chosen.blend), language.code, speed)
         pieces = read_pieces(wanted.text, language, who, self._wordings, lexicon)
-        shaped_by = self._fingerprint(chosen.blend, language)
+        provisional = provisionally and self._weights is None
+        shaped_by = _NO_WEIGHTS if provisional else self._fingerprint(chosen.blend, language)
         clips = []
         for index, piece in enumerate(pieces):
             segment = Segment(piece.text, chosen.blend, language.code, speed, seed=0)
@@ -172,16 +179,21 @@ class Planner:
         # Both, since what is said is not what was written: 0800 becomes "zero eight hundred".
         said = " ".join(piece.text for piece in pieces)
         private = self._never_stored.matches(wanted.text, said)
-        return Plan(whole, tuple(clips), FORMATS[wanted.format], private)
+        return Plan(whole, tuple(clips), FORMATS[wanted.format], private, provisional)
 
     def _fingerprint(self, blend: Blend, language: Language) -> tuple[str, ...]:
         if self._weights is None:
-            raise EngineLoading("The model is still being fetched.", retry_after_s=10)
+            raise not_fetched()
         try:
             return fingerprint(self._weights, blend, language.code)
         except WeightsError:
             # A folder of the operator's own need not hold every voice there is.
             raise UnknownVoice(f"The voice '{blend}' is not installed on this server.") from None
+
+
+def not_fetched() -> EngineLoading:
+    """Why the engine cannot be asked while a plan is provisional."""
+    return EngineLoading("The model is still being fetched.", retry_after_s=10)
 
 
 def _whole_key(clips: Iterable[PlannedClip], format: str) -> Key:

@@ -8,6 +8,7 @@ from enum import Enum
 from proxy.cache.entry import Entry
 from proxy.cache.key import Key
 from proxy.cache.tiered import Where
+from proxy.speech.elsewhere import StandIn
 from proxy.speech.flight import Flight, Timings
 
 
@@ -54,7 +55,7 @@ class Reply:
     def outcome(self) -> Outcome:
         """Where the reply comes from. Known for certain once it has begun."""
         if isinstance(self._source, Flight) and (
-            self._source.found_on_disk or not self._source.terms.make
+            self._source.found_in is not None or not self._source.terms.make
         ):
             return Outcome.HIT
         return self._asked
@@ -64,7 +65,12 @@ class Reply:
         """The tier that a hit came from; None where it was put together from cached clips."""
         if isinstance(self._source, Entry):
             return self._where
-        return "disk" if self._source.found_on_disk else None
+        return self._source.found_in
+
+    @property
+    def stand_in(self) -> StandIn | None:
+        """Who speaks it in the engine's place; None for the engine. Known once it has begun."""
+        return self._source.stand_in if isinstance(self._source, Flight) else None
 
     @property
     def passed_over(self) -> bool:

@@ -62,14 +62,23 @@ class Overloaded(EngineUnavailable):
 class Schedule:
     """Lets as many jobs at the engine as it has processes; the rest wait until they are due."""
 
-    def __init__(self, engine: Engine, slots: int, max_waiting: int, max_wait_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        slots: int,
+        max_waiting: int,
+        max_wait_s: float,
+        admit: Callable[[], None] = lambda: None,
+    ) -> None:
         """`slots` jobs run at a time. A new reply is refused when `max_waiting` wait already, when
-        it would have to wait longer than `max_wait_s`, and when it has waited so long."""
+        it would have to wait longer than `max_wait_s`, and when it has waited so long.
+        `admit` is asked before all that, and may raise EngineUnavailable."""
         self._engine = engine
         self._slots = slots
         self._free = slots
         self._max_waiting = max_waiting
         self._max_wait_s = max_wait_s
+        self._admit = admit
         self._waiting: list[_Turn] = []
         self._arrivals = itertools.count()
         self._mean_job_s = _FIRST_JOB_GUESS_S
@@ -86,8 +95,11 @@ class Schedule:
         Raises:
             Overloaded: too many replies wait already, or this one has waited for too long. Never
                 for a reply that has begun.
+            EngineUnavailable: a new reply was not admitted.
             EngineError: see `synth.engine`.
         """
+        if urgency.priority is Priority.WAITING:
+            self._admit()
         await self._turn(urgency)
         began_s = time.monotonic()
         try:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from proxy.cache.entry import About, Entry
 from proxy.cache.tiered import TieredCache, Where
 from proxy.speech.clips import AfterHangup, Clips, FoundClip
+from proxy.speech.detour import Detour
+from proxy.speech.elsewhere import Elsewhere
 from proxy.speech.flight import Abandoned, Flight, Timings
-from proxy.speech.plan import Plan
+from proxy.speech.plan import Plan, not_fetched
 from proxy.speech.reply import Outcome, Reply
-from proxy.speech.schedule import Priority, Urgency
+from proxy.speech.schedule import Overloaded, Priority, Urgency
 from proxy.speech.terms import LIVE, Terms
 from synth.audio.encode import Encoder, open_encoder
 from synth.audio.join import silence
@@ -23,6 +26,8 @@ from synth.engine import EngineError, EngineUnavailable
 from synth.text.normalise import is_plain
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _MARGIN_S = 2.0
 """How long before its listener has heard everything a reply's next sentence is due."""
@@ -37,14 +42,27 @@ class Speaker:
         clips: Clips,
         after_hangup: AfterHangup = "finish_segment",
         keep_text: bool = False,
+        elsewhere: Elsewhere | None = None,
+        after_s: float | None = None,
     ) -> None:
+        """`elsewhere` speaks what the engine cannot: is not there for, or has nothing to send of
+        `after_s` after somebody asked."""
         self._cache = cache
         self._clips = clips
         self._after_hangup = after_hangup
         self._keep_text = keep_text
+        self._after_s = after_s
+        self._detour = None
+        if elsewhere is not None:
+            self._detour = Detour(cache, elsewhere, self._keep, keep_text)
         self._flights: dict[str, Flight] = {}
         """By the key's id, which is what replies are addressed by."""
         self._producers: dict[asyncio.Task[None], Flight] = {}
+
+    @property
+    def has_stand_ins(self) -> bool:
+        """Whether somebody else may say what the engine cannot."""
+        return self._detour is not None
 
     def recall(self, plan: Plan, terms: Terms = LIVE) -> Entry | None:
         """The reply, where memory has it and it will do. Never waits."""
@@ -79,7 +97,8 @@ class Speaker:
     @asynccontextmanager
     async def listen_to(self, id: str) -> AsyncIterator[Reply | None]:
         """Ask for the reply of this id, for as long as the block lasts: one that is cached, or is
-        being made. None where there is no such."""
+        being made. None where there is no such. What is being made may yet come from elsewhere, and
+        is then not what has this id: see `Reply.stand_in`."""
         began_s = time.perf_counter()
         timings = Timings()
         where: Where = "memory"
@@ -95,7 +114,7 @@ class Speaker:
             yield Reply(entry, Outcome.HIT, timings, where)
             return
         flight = self._flights.get(id)
-        if flight is None or flight.plan.private:
+        if flight is None or flight.plan.private or flight.stand_in is not None:
             yield None
             return
         with self._reading(flight):
@@ -110,6 +129,8 @@ class Speaker:
         """
         with self.listen(plan, terms) as reply:
             await reply.finish()
+            if reply.stand_in is not None:  # A call joined, and could not wait for the engine.
+                raise EngineUnavailable("It was spoken in another voice.", retry_after_s=1)
             made_s = sum(reply.made.values())
         if not await self._cache.pin(plan.key):
             raise EngineError("It was rendered, but neither memory nor disk could keep it.")
@@ -178,10 +199,10 @@ class Speaker:
             flight.timings.disk_ms += (time.perf_counter() - began_s) * 1000
             flight.passed_over |= found is not None
             if found is not None and flight.terms.take(found.entry):
-                flight.found_on_disk = True
+                flight.found_in = found.where
                 flight.complete(found.entry, stored=False)
             else:
-                await self._make(flight)
+                await self._make_or_leave(flight)
         except EngineError as error:
             flight.fail(error)
         except asyncio.CancelledError:
@@ -200,19 +221,23 @@ class Speaker:
         # Once something was heard it is too late to refuse the reply.
         later = () if flight.begun else flight.plan.clips[index + 1 :]
         began_s = time.perf_counter()
-        flight.fetching = asyncio.create_task(
-            self._clips.get(
-                planned, [each.segment for each in later], flight.urgency, self._terms(flight)
-            )
-        )
         try:
-            found = await flight.fetching
-        except asyncio.CancelledError:
-            if flight.readers or self._goes_on(flight):
-                raise
-            raise Abandoned() from None
+            async with asyncio.timeout(self._patience_s(flight)):
+                found = await self._while_heard(
+                    flight,
+                    lambda: self._clips.get(
+                        planned,
+                        [each.segment for each in later],
+                        flight.urgency,
+                        self._terms(flight),
+                    ),
+                )
+        except TimeoutError:
+            raise Overloaded(
+                f"The engine had nothing to send of this reply within {self._after_s:g} s.",
+                retry_after_s=1,
+            ) from None
         finally:
-            flight.fetching = None
             flight.timings.generation_ms += (time.perf_counter() - began_s) * 1000
         flight.timings.disk_ms += found.disk_ms
         flight.timings.queue_ms += found.queue_ms
@@ -220,6 +245,48 @@ class Speaker:
         if found.made:
             flight.made[planned.key] = found.clip.duration_s
         return found
+
+    async def _while_heard(self, flight: Flight, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do it, for as long as somebody listens."""
+        if not (flight.readers or self._goes_on(flight)):
+            raise Abandoned()
+        task = asyncio.create_task(start())
+        flight.fetching = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if flight.readers or self._goes_on(flight):
+                raise
+            raise Abandoned() from None
+        finally:
+            flight.fetching = None
+
+    def _patience_s(self, flight: Flight) -> float | None:
+        """How long the engine may still take for the first sound; None: as long as it does."""
+        if self._after_s is None or not self._may_leave(flight):
+            return None
+        return max(0.0, flight.began_s + self._after_s - time.monotonic())
+
+    def _may_leave(self, flight: Flight) -> bool:
+        """Whether another may speak it: not once something was sent, and not to nobody."""
+        return (
+            self._detour is not None
+            and not flight.begun
+            and flight.terms.make
+            and flight.urgency.priority is not Priority.WARM_UP
+        )
+
+    async def _make_or_leave(self, flight: Flight) -> None:
+        try:
+            if flight.plan.provisional:
+                raise not_fetched()
+            await self._make(flight)
+        except Abandoned:
+            raise
+        except EngineUnavailable as problem:
+            if self._detour is None or not self._may_leave(flight):
+                raise
+            await self._detour.take(flight, problem, self._while_heard)
 
     @staticmethod
     def _terms(flight: Flight) -> Terms:
