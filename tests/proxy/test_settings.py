@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from proxy.layers import SettingsError, load
-from proxy.settings import OPENAI_VOICES, Settings, options
+from proxy.settings import OPENAI_VOICES, ProviderSettings, Settings, options
 
 VALUES = {"flag": 8001, "environment": 8002, "file": 8003, "default": 8000}
 LAYERS = list(VALUES)
@@ -76,6 +76,10 @@ EXAMPLES: dict[str, tuple[str, object]] = {
     "cache.ttl_s": ("60", 60.0),
     "cache.never_store": ("emails", ("emails",)),
     "cache.never_store_patterns": (r"ref-\d+", (re.compile(r"ref-\d+"),)),
+    "fallback.providers": (
+        "[{name: a, kind: openai, url: 'http://host', model: m, voice: v}]",
+        (ProviderSettings(name="a", kind="openai", url="http://host", model="m", voice="v"),),
+    ),
     "phrasebook.directory": ("/somewhere", Path("/somewhere")),
     "phrasebook.books": ("desk", ("desk",)),
     "voice.aliases": ("zoe=bf_emma", {**OPENAI_VOICES, "zoe": "bf_emma"}),
