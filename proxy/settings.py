@@ -333,11 +333,12 @@ class FallbackSettings:
     """Other servers that may be asked, in this order, for a reply that the engine is not there for
     or does not come to. A list of mappings, in the file or in brackets. They are sent the text."""
     after_s: Annotated[float, Field(gt=0)] = 3.0
-    """With providers, so long may the engine take for the first sound of a reply."""
+    """With providers, how long the engine may take for the first sound of a reply;
+    `engine.max_wait_s` is no longer than that then."""
     breaker_failures: Annotated[int, Field(ge=1)] = 3
-    """A provider that fails so many times in a row is left alone."""
+    """A provider that fails so many times in a row is left alone for a while."""
     breaker_s: Annotated[float, Field(gt=0)] = 30.0
-    """For so long; then one reply tries it again."""
+    """How long a provider is left alone. Then one reply tries it again."""
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)

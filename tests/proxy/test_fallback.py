@@ -236,6 +236,18 @@ async def test_an_engine_that_is_too_slow_is_not_waited_for(
     assert again.status == 200
 
 
+async def test_an_engine_that_has_too_much_to_do_is_not_queued_for(
+    start_behind: StartBehind, spare: FakeProvider, settings: Settings, barrier: Barrier
+) -> None:
+    full = replace(settings, engine=replace(settings.engine, max_waiting=0))
+    edge = await start_behind(spare.settings(), engine=(), ready=True, settings=full, after_s=60)
+    before = asyncio.create_task(say(edge, barrier.text))
+    await barrier.reached()
+    assert (await say(edge)).headers["X-Voice"] == "spare/their-voice"
+    await barrier.release()
+    assert (await before).headers["X-Voice"] == "af_bella"
+
+
 async def test_an_engine_that_dies_is_stood_in_for(
     start_behind: StartBehind, spare: FakeProvider
 ) -> None:
