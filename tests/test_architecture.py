@@ -131,3 +131,4 @@ def test_the_server_is_imported_without_the_model(module: str) -> None:
     loaded = set(done.stdout.split())
     assert "proxy" in loaded
     assert loaded.isdisjoint(MODEL_PACKAGES)
+    assert "av" not in loaded  # Nor what takes a third of a second, and most never need.

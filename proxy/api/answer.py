@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from proxy.api.middleware import ABORTED, CACHE_STATUS, REQUEST_ID
 from proxy.speech.flight import Timings
 from proxy.speech.reply import Outcome, Reply
-from synth.audio.encode import FORMATS
+from synth.audio.formats import format_named
 from synth.engine import EngineError
 
 logger = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ def hit(id: str, where: str) -> str:
 
 
 def location_of(id: str, format: str) -> str:
-    """Where the bytes of a reply are found again; `format` is a name in `FORMATS`."""
-    return f"{CLIPS_PATH}/{id}.{FORMATS[format].extension}"
+    """Where the bytes of a reply are found again; `format` is the name of a `Format`."""
+    return f"{CLIPS_PATH}/{id}.{format_named(format).extension}"
 
 
 def reply_headers(request: web.Request, id: str, reply: Reply) -> CIMultiDict[str]:
@@ -43,7 +43,7 @@ def reply_headers(request: web.Request, id: str, reply: Reply) -> CIMultiDict[st
     request[CACHE_STATUS] = _cache_status(id, reply)
     headers = CIMultiDict(
         {
-            "Content-Type": FORMATS[reply.format].content_type,
+            "Content-Type": format_named(reply.format).content_type,
             "Cache-Status": request[CACHE_STATUS],
             "Server-Timing": server_timing(reply.timings),
             "X-Request-Id": request[REQUEST_ID],

@@ -18,7 +18,7 @@ from proxy.api.errors import NoSuchClip, RangeNotSatisfiable
 from proxy.api.middleware import CACHE_STATUS
 from proxy.cache.entry import Entry
 from proxy.speech.speaker import Speaker
-from synth.audio.encode import FORMATS
+from synth.audio.formats import format_named
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 """RFC 8246. An id stands for the same audio, or for none."""
@@ -45,7 +45,7 @@ class ClipsApi:
         id, ext = request.match_info["id"], request.match_info["ext"]
         request[CACHE_STATUS] = miss(id)
         async with self._speaker.listen_to(id) as reply:
-            if reply is None or FORMATS[reply.format].extension != ext:
+            if reply is None or ext not in format_named(reply.format).extensions:
                 raise _no_such_clip()
             await reply.begin()
             if reply.stand_in is not None:

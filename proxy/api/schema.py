@@ -11,19 +11,24 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from proxy.api.errors import BadRequest
 from proxy.speech.plan import DEFAULT_FORMAT, Wanted
-from synth.audio.encode import CODECS, SAMPLE_RATES_HZ, format_of
-from synth.engine import SAMPLE_RATE_HZ
+from synth.audio.formats import (
+    FORMATS,
+    SAMPLE_RATES_HZ,
+    Format,
+    NoSuchFormat,
+    format_named,
+    format_of,
+    rates_in,
+)
 from synth.voices import DEFAULT_VOICE, near
 
 MAX_INPUT_CHARS = 4096
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 
-_CODEC_AND_RATE_HZ: dict[str, tuple[str, int | None]] = {
-    **{codec: (codec, None) for codec in CODECS},
-    **{f"{codec}_{rate_hz}": (codec, rate_hz) for codec in CODECS for rate_hz in SAMPLE_RATES_HZ},
+_EXAMPLES = {
+    "sample_rate": f"Hz: {', '.join(map(str, SAMPLE_RATES_HZ[:-1]))} or {SAMPLE_RATES_HZ[-1]}",
+    "bitrate_kbps": "kbit/s, such as 64",
 }
-"""What `response_format` may be: a codec or, for clients that can set nothing else, one with its
-sample rate."""
 
 _Name = Annotated[StrictStr, Field(max_length=256)]
 """Of a model, a voice, a format, a language. Bounded, since what is named is looked up by it."""
@@ -48,8 +53,11 @@ class SpeechRequest(BaseModel):
     instructions: Any = None
     """Taken, and without effect: the model has one manner of speaking."""
     response_format: _Name = DEFAULT_FORMAT
+    """A codec or, for clients that can set nothing else, one with its rates: `mp3_8000_24k`."""
     sample_rate: int | None = None
-    """In Hz. None: what `response_format` says, or the model's own."""
+    """In Hz. None: what `response_format` says, or the codec's default."""
+    bitrate_kbps: int | None = None
+    """None: what `response_format` says, or the codec's default."""
     speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)] = 1.0
     lang_code: _Name | None = None
     phrasebook: _Name | None = None
@@ -81,34 +89,36 @@ class SpeechRequest(BaseModel):
         return int(match[1]) if match else None
 
     def wanted(self, base_rate_hz: int | None = None) -> Wanted:
-        """Of a request that was checked: see `parse`. `base_rate_hz` is what the address says, for
-        a request that says nothing."""
-        codec, named_rate_hz = _CODEC_AND_RATE_HZ[self.response_format]
-        rate_hz = (
-            self.sample_rate
-            or named_rate_hz
-            or self.model_rate_hz
-            or base_rate_hz
-            or SAMPLE_RATE_HZ
-        )
+        """Of a request that was checked: see `parse`."""
         return Wanted(
             text=self.input,
             voice=self.voice,
             speed=self.speed,
             language=self.lang_code,
-            format=format_of(codec, rate_hz).name,
+            format=self.format(base_rate_hz).name,
             phrasebook=self.phrasebook,
         )
 
+    def format(self, base_rate_hz: int | None = None) -> Format:
+        """`base_rate_hz` is the sample rate in the address, for a request that says nothing of it.
+        Raises `NoSuchFormat`."""
+        codec, named_rate_hz, named_kbps = rates_in(self.response_format)
+        rates_hz = (self.sample_rate, named_rate_hz, self.model_rate_hz, base_rate_hz)
+        return format_of(
+            codec,
+            next((rate_hz for rate_hz in rates_hz if rate_hz is not None), None),
+            named_kbps if self.bitrate_kbps is None else self.bitrate_kbps,
+        )
 
-def parse(body: bytes) -> SpeechRequest:
-    """Read a request's body.
+
+def parse(body: bytes, base_rate_hz: int | None = None) -> SpeechRequest:
+    """Read a request's body; `base_rate_hz` as for `SpeechRequest.format`.
 
     Raises:
         BadRequest: it is not JSON, or a field is missing or wrong. Names the first such field.
     """
     try:
-        return _checked(SpeechRequest.model_validate_json(body))
+        return _checked(SpeechRequest.model_validate_json(body), base_rate_hz)
     except pydantic.ValidationError as invalid:
         raise _explained(invalid.errors()[0]) from None
 
@@ -116,50 +126,65 @@ def parse(body: bytes) -> SpeechRequest:
 def parse_fields(fields: Mapping[str, object]) -> SpeechRequest:
     """The same of fields that did not come as JSON."""
     try:
-        return _checked(SpeechRequest.model_validate(fields))
+        return _checked(SpeechRequest.model_validate(fields), base_rate_hz=None)
     except pydantic.ValidationError as invalid:
         raise _explained(invalid.errors()[0]) from None
 
 
-def _checked(request: SpeechRequest) -> SpeechRequest:
+def _checked(request: SpeechRequest, base_rate_hz: int | None) -> SpeechRequest:
     if not request.input.strip():
         raise BadRequest("'input' is empty: there is nothing to say.", param="input")
-    _check_format(request)
-    if request.model_rate_hz not in (None, *SAMPLE_RATES_HZ):
-        where = "The sample rate behind @ in 'model'"
-        raise no_such_rate(request.model_rate_hz, where, param="model")
+    _check_format(request, base_rate_hz)
     return request
 
 
-def _check_format(request: SpeechRequest) -> None:
-    name, rate_hz = request.response_format, request.sample_rate
-    if name not in _CODEC_AND_RATE_HZ:
+def _check_format(request: SpeechRequest, base_rate_hz: int | None) -> None:
+    name = request.response_format
+    try:
+        format_named(name)
+    except NoSuchFormat as error:
         raise BadRequest(
-            f"There is no response_format {name[:40]!r}; "
-            f"there are {', '.join(CODECS)}.{near(name[:40], _CODEC_AND_RATE_HZ)}",
+            f"There is no response_format {name[:40]!r}: {error}.{near(name[:40], FORMATS)}",
             param="response_format",
-        )
-    if rate_hz is None:
-        return
-    if rate_hz not in SAMPLE_RATES_HZ:
-        raise no_such_rate(rate_hz)
-    _, named_rate_hz = _CODEC_AND_RATE_HZ[name]
-    if named_rate_hz not in (None, rate_hz):
-        raise BadRequest(
-            f"'sample_rate' is {rate_hz}, but response_format is {name!r}: leave one of them out.",
-            param="sample_rate",
-        )
+        ) from None
+    _, rate_hz, kbps = rates_in(name)
+    _refuse_contradiction(name, "sample_rate", request.sample_rate, rate_hz)
+    _refuse_contradiction(name, "bitrate_kbps", request.bitrate_kbps, kbps)
+    try:
+        request.format(base_rate_hz)
+    except NoSuchFormat as error:
+        raise _explained_format(request, base_rate_hz, error) from None
 
 
-def no_such_rate(
-    given: object, where: str = "'sample_rate'", param: str = "sample_rate"
+def _explained_format(
+    request: SpeechRequest, base_rate_hz: int | None, error: NoSuchFormat
 ) -> BadRequest:
-    """`where` says to people where it was given."""
-    *rates, last = map(str, SAMPLE_RATES_HZ)
+    """What is wrong, and where it stands."""
+    if error.field == "bitrate_kbps":
+        _, _, named_kbps = rates_in(request.response_format)
+        kbps = named_kbps if request.bitrate_kbps is None else request.bitrate_kbps
+        return BadRequest(f"'bitrate_kbps' is {kbps}, but {error}.", error.field)
+    if request.sample_rate is not None:
+        return BadRequest(f"'sample_rate' is {request.sample_rate}, but {error}.", error.field)
+    if request.model_rate_hz is not None:
+        told = f"'model' ends with @ and a sample rate, {request.model_rate_hz}, but {error}."
+        return BadRequest(told, "model")
+    told = f"The address sets a sample rate, {base_rate_hz}, but {error}."
+    return BadRequest(told, error.field)
+
+
+def _refuse_contradiction(name: str, field: str, given: int | None, named: int | None) -> None:
+    if None not in (given, named) and given != named:
+        raise BadRequest(
+            f"'{field}' is {given}, but response_format is {name!r}: leave one of them out.",
+            param=field,
+        )
+
+
+def _no_whole_number(field: str, given: object) -> BadRequest:
     return BadRequest(
-        f"{where} is {repr(given)[:40]}; it must be {', '.join(rates)} or {last}, "
-        "a whole number in Hz.",
-        param=param,
+        f"'{field}' is {repr(given)[:40]}; it must be a whole number of {_EXAMPLES[field]}.",
+        param=field,
     )
 
 
@@ -195,6 +220,6 @@ def _explained(error: Any) -> BadRequest:
                 '\'voice\' must be a name, or an object with one, as in {"id": "af_bella"}.',
                 param=field,
             )
-        case _, "sample_rate":
-            return no_such_rate(error["input"])
+        case _, "sample_rate" | "bitrate_kbps":
+            return _no_whole_number(field, error["input"])
     return BadRequest(f"'{field}' is wrong: {error['msg']}.", param=field)

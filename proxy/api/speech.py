@@ -140,7 +140,7 @@ class SpeechApi:
         known_by = body if base_rate_hz is None else b"%d %b" % (base_rate_hz, body)
         asked = self._remembered.get(known_by)
         if asked is None:
-            asked = self.ask(parse(body), base_rate_hz)
+            asked = self.ask(parse(body, base_rate_hz), base_rate_hz)
             if remember and not asked.plan.private and len(body) <= _REMEMBERED_BODY_BYTES:
                 self._remembered.set(known_by, asked)
         return asked

@@ -51,7 +51,7 @@ class About:
 
     kind: Kind
     format: str
-    """Of a rendition: a name in `synth.audio.encode.FORMATS`. Of a clip: `flac`."""
+    """Of a rendition: the name of a `synth.audio.formats.Format`. Of a clip: `flac`."""
     voice: str
     """The blend in its canonical spelling; with a `provider`, its name and its voice's."""
     language: str

@@ -48,7 +48,7 @@ class Phrase:
     speeds: tuple[float, ...]
     """0.25 to 4.0, of two decimals at most."""
     formats: tuple[str, ...]
-    """Names in `synth.audio.encode.FORMATS`."""
+    """Names of `synth.audio.formats.Format`s."""
     language: str | None
     """A code; None: that of each voice."""
     tags: tuple[str, ...]

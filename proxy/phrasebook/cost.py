@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from proxy.whole_file import write_whole
-from synth.audio.encode import FORMATS
+from synth.audio.formats import Format, format_named
 
 GUESSED_PACE = 0.4
 """Seconds of work for each second of speech, as two cores without a GPU take."""
@@ -18,8 +18,21 @@ _S_PER_TEXT = 0.3
 Hindi half as long again."""
 _CLIP_BYTES_PER_S = 26_000
 """FLAC at 24 kHz."""
-_MP3_BYTES_PER_S = {8_000: 4_000, 16_000: 6_000, 22_050: 8_000, 24_000: 8_000}
-"""By sample rate; 12,000 at the others."""
+_BYTES_PER_SAMPLE = {
+    **dict.fromkeys(("wav", "pcm", "l16"), 2),
+    **dict.fromkeys(("ulaw", "alaw", "wav_ulaw", "wav_alaw"), 1),
+}
+_FLAC_BYTES_PER_S = {
+    8_000: 11_000,
+    16_000: 20_000,
+    22_050: 25_000,
+    24_000: 26_000,
+    44_100: 38_000,
+    48_000: 40_000,
+}
+"""Of speech, by sample rate in Hz."""
+_OGG_BYTES_PER_S = 550
+"""What pages add to Opus."""
 _ENTRY_BYTES = 700
 """Of an envelope and its row."""
 
@@ -36,11 +49,16 @@ def clip_bytes(audio_s: float) -> int:
 
 def file_bytes(audio_s: float, format: str) -> int:
     """What a reply of this length takes on disk, in a format by its name."""
-    found = FORMATS[format]
-    per_s = 2 * found.sample_rate_hz
-    if found.codec == "mp3":
-        per_s = _MP3_BYTES_PER_S.get(found.sample_rate_hz, 12_000)
-    return round(audio_s * per_s) + _ENTRY_BYTES
+    return round(audio_s * _bytes_per_s(format_named(format))) + _ENTRY_BYTES
+
+
+def _bytes_per_s(format: Format) -> int:
+    if format.codec == "flac":
+        return _FLAC_BYTES_PER_S[format.sample_rate_hz]
+    if format.bitrate_kbps is None:
+        return _BYTES_PER_SAMPLE[format.codec] * format.sample_rate_hz
+    container = _OGG_BYTES_PER_S if format.codec == "opus" else 0
+    return format.bitrate_kbps * 125 + container
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from proxy.cache.key import Key, clip_key, recording_key, rendition_key, seed_of, text_digest
 from proxy.cache.private import NeverStored
 from proxy.speech.wording import Piece, Who, Wordings, read_pieces
-from synth.audio.encode import ENCODER_VERSION, FORMATS, Format
+from synth.audio.encode import ENCODER_VERSION
+from synth.audio.formats import FORMATS, Format, format_named
 from synth.audio.join import JOIN_VERSION, pause_s
 from synth.audio.recording import Recording
 from synth.engine import EngineLoading, Segment
@@ -41,7 +42,7 @@ class Wanted:
     language: str | None = None
     """None: that of the voice."""
     format: str = DEFAULT_FORMAT
-    """A name in `synth.audio.encode.FORMATS`."""
+    """The name of a `synth.audio.formats.Format`."""
     phrasebook: str | None = None
     """The book by whose lexicon it is said."""
 
@@ -76,8 +77,8 @@ class Plan:
     can say it."""
 
     def in_format(self, format: str) -> Plan:
-        """The same reply in another format, by its name in `synth.audio.encode.FORMATS`."""
-        return replace(self, key=_whole_key(self.clips, format), format=FORMATS[format])
+        """The same reply in another format, by its `Format.name`."""
+        return replace(self, key=_whole_key(self.clips, format), format=format_named(format))
 
     @property
     def voice(self) -> str:
@@ -179,7 +180,7 @@ class Planner:
         # Both, since what is said is not what was written: 0800 becomes "zero eight hundred".
         said = " ".join(piece.text for piece in pieces)
         private = self._never_stored.matches(wanted.text, said)
-        return Plan(whole, tuple(clips), FORMATS[wanted.format], private, provisional)
+        return Plan(whole, tuple(clips), format_named(wanted.format), private, provisional)
 
     def _fingerprint(self, blend: Blend, language: Language) -> tuple[str, ...]:
         if self._weights is None:

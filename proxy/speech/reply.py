@@ -97,7 +97,7 @@ class Reply:
 
     @property
     def format(self) -> str:
-        """A name in `synth.audio.encode.FORMATS`."""
+        """The name of a `synth.audio.formats.Format`."""
         if isinstance(self._source, Flight):
             return self._source.plan.format.name
         return self._source.about.format

@@ -20,7 +20,8 @@ from proxy.speech.plan import Plan, not_fetched
 from proxy.speech.reply import Outcome, Reply
 from proxy.speech.schedule import Overloaded, Priority, Urgency
 from proxy.speech.terms import LIVE, Terms
-from synth.audio.encode import Encoder, open_encoder
+from synth.audio.encode import open_encoder
+from synth.audio.encoders.encoder import Encoder
 from synth.audio.join import silence
 from synth.engine import EngineError, EngineUnavailable
 from synth.text.normalise import is_plain
@@ -307,7 +308,7 @@ class Speaker:
         plain = all(is_plain(planned.segment.text) for planned in flight.plan.clips)
         if not plain and flight.terms.make:
             await self._make_sure_it_can_be_said(flight)
-        encoder = open_encoder(flight.plan.format)
+        encoder = await asyncio.to_thread(open_encoder, flight.plan.format)
         try:
             await self._encode(encoder, flight)
         except Exception:

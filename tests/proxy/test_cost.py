@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from proxy.phrasebook.cost import LastWarmUp, file_bytes, speech_s
-from synth.audio.encode import FORMATS, open_encoder
+from synth.audio.encode import open_encoder
+from synth.audio.formats import FORMATS
 from synth.engine import SAMPLE_RATE_HZ
 
 

@@ -15,7 +15,7 @@ from proxy.speech.flight import Flight
 from proxy.speech.plan import Plan
 from proxy.speech.schedule import Priority, Urgency
 from proxy.speech.terms import LIVE
-from synth.audio.encode import FORMATS
+from synth.audio.formats import FORMATS
 from synth.engine import BadAudio, EngineError
 from tests.proxy.entries import entry_of
 

@@ -142,7 +142,7 @@ async def test_what_a_request_says_counts_for_more_than_its_address(
     assert rate_of(Heard(answer.status, answer.headers, await answer.read())) == 16_000
 
 
-@pytest.mark.parametrize("rate", ["8001", "0", "08000", "9" * 40])
+@pytest.mark.parametrize("rate", ["8001", "11025", "960000"])
 async def test_a_base_url_with_a_sample_rate_that_there_is_not_is_refused(
     edge: Edge, rate: str
 ) -> None:

@@ -28,7 +28,7 @@ import soxr
 from proxy.phrasebook.book import Phrase
 from proxy.phrasebook.reading.read import read_books, shipped_directory
 from proxy.phrasebook.steps import Planned, Progress, from_json
-from synth.audio.encode import FORMATS
+from synth.audio.formats import FORMATS
 from synth.audio.level import active_level_dbfs
 from synth.text.marks import without_marks
 from synth.weights import Weights

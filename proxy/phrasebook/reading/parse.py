@@ -35,8 +35,7 @@ from proxy.phrasebook.reading.written import (
     WrittenPhrase,
     unreadable,
 )
-from synth.audio.encode import format_of
-from synth.engine import SAMPLE_RATE_HZ
+from synth.audio.formats import NoSuchFormat, format_of
 from synth.voices import Language, parse_language, parse_voice
 
 _FILE_KEYS = tuple(schema.PhrasebookFile.model_fields)
@@ -56,6 +55,7 @@ _SPEED: TypeAdapter[float] = _adapter(schema.Speed)
 _FORMAT: TypeAdapter[str] = _adapter(schema.FormatName)
 _CODEC: TypeAdapter[str] = _adapter(schema.Codec)
 _RATE_HZ: TypeAdapter[int] = _adapter(schema.SampleRateHz)
+_BITRATE_KBPS: TypeAdapter[int] = _adapter(schema.BitrateKbps)
 _PRIORITY: TypeAdapter[int] = _adapter(schema.Priority)
 _SLOT_NAME: TypeAdapter[str] = _adapter(schema.SlotName)
 _SLOT_VALUE: TypeAdapter[str] = _adapter(schema.SlotValue)
@@ -177,18 +177,22 @@ class _FileReader:
         if not isinstance(node, Mapping):
             return checked(_FORMAT, node, "formats", self._tell)
         meant = refuse_unknown(node, _FORMAT_KEYS, self._tell)
-        codec, rate = node.get("codec"), node.get("sample_rate")
+        codec = node.get("codec")
         if codec is None:
             if "codec" not in meant:
                 self._tell(node.line, "formats: there is no 'codec' in this mapping: add one")
             return None
-        codec_name = checked(_CODEC, codec, "codec", self._tell)
-        rate_hz: int | None = SAMPLE_RATE_HZ
-        if rate is not None:
-            rate_hz = checked(_RATE_HZ, rate, "sample_rate", self._tell)
-        if codec_name is None or rate_hz is None:
+        name = checked(_CODEC, codec, "codec", self._tell)
+        rates = {"sample_rate": _RATE_HZ, "bitrate_kbps": _BITRATE_KBPS}
+        given = {key: found for key in rates if (found := node.get(key)) is not None}
+        read = {key: checked(rates[key], found, key, self._tell) for key, found in given.items()}
+        if name is None or None in read.values():
             return None
-        return format_of(codec_name, rate_hz).name
+        try:
+            return format_of(name, read.get("sample_rate"), read.get("bitrate_kbps")).name
+        except NoSuchFormat as error:
+            self._tell(given[error.field].line, f"{error.field}: {error}")
+            return None
 
     def _slots(self, node: Node) -> tuple[Slot, ...]:
         found = []

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from synth.audio.encode import CODECS, FORMATS, SAMPLE_RATES_HZ
-from synth.engine import SAMPLE_RATE_HZ
+from synth.audio.formats import CODECS, FORMATS, SAMPLE_RATES_HZ, NoSuchFormat, format_named
 from synth.text.normalise import has_speech
 from synth.voices import LANGUAGES, VOICES, near, parse_language, parse_voice
 
@@ -35,12 +34,15 @@ def _known_language(language: str) -> str:
 
 
 def _known_format(name: str) -> str:
-    if name not in FORMATS:
+    try:
+        return format_named(name).name
+    except NoSuchFormat as error:
+        if error.field != "codec":
+            raise
         raise ValueError(
             f"there is no format {name[:60]!r}.{near(name[:60], FORMATS)} There are "
-            f"{', '.join(CODECS)}, and each at another rate, as in wav_8000"
-        )
-    return name
+            f"{', '.join(CODECS)}, and most at other rates, as in wav_8000"
+        ) from None
 
 
 def _known_codec(codec: str) -> str:
@@ -92,6 +94,11 @@ def _without_slashes(phonemes: str) -> str:
     return bare
 
 
+_WITH_BITRATE = (
+    rf"^({'|'.join(codec.name for codec in CODECS.values() if codec.bitrates_kbps)})"
+    r"(_[0-9]+)?_[0-9]+k$"
+)
+
 _WORD_PATTERN = rf"^[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}$"
 
 Name = Annotated[str, Field(pattern=_WORD_PATTERN)]
@@ -100,12 +107,15 @@ Voice = Annotated[
 ]
 Speed = Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)]
 FormatName = Annotated[
-    str, AfterValidator(_known_format), Field(json_schema_extra={"enum": [*FORMATS]})
+    str,
+    AfterValidator(_known_format),
+    Field(json_schema_extra={"anyOf": [{"enum": [*FORMATS]}, {"pattern": _WITH_BITRATE}]}),
 ]
 Codec = Annotated[str, AfterValidator(_known_codec), Field(json_schema_extra={"enum": [*CODECS]})]
 SampleRateHz = Annotated[
     int, AfterValidator(_known_rate), Field(json_schema_extra={"enum": [*SAMPLE_RATES_HZ]})
 ]
+BitrateKbps = Annotated[int, Field(json_schema_extra={"minimum": 1})]
 Priority = Annotated[int, Field(ge=MIN_PRIORITY, le=MAX_PRIORITY)]
 LanguageName = Annotated[
     str,
@@ -136,14 +146,16 @@ _CONFIG = ConfigDict(
 
 
 class FormatEntry(BaseModel):
-    """A codec at a sample rate."""
+    """A codec at a sample rate and a bit rate."""
 
     model_config = _CONFIG
 
     codec: Codec
     """What the audio is encoded as."""
-    sample_rate: SampleRateHz = SAMPLE_RATE_HZ
-    """In Hz. Telephones use 8000 and 16000."""
+    sample_rate: SampleRateHz | SkipJsonSchema[None] = None
+    """In Hz. Telephones use 8000 and 16000. The codec's default where nothing is written."""
+    bitrate_kbps: BitrateKbps | SkipJsonSchema[None] = None
+    """In kbit/s, for mp3, opus and aac. The codec's default where nothing is written."""
 
 
 class _Terms(BaseModel):

@@ -1,0 +1,108 @@
+"""MP3 and FLAC, as libsndfile writes them."""
+
+from __future__ import annotations
+
+import io
+
+import soundfile
+
+from synth.audio.encoders.encoder import Finished
+from synth.engine import Pcm
+
+_MP3_KBPS = {
+    8_000: (8, 64),
+    16_000: (8, 160),
+    22_050: (8, 160),
+    24_000: (8, 160),
+    44_100: (32, 320),
+    48_000: (32, 320),
+}
+"""The lowest and the highest bit rate that libsndfile knows at a sample rate in Hz."""
+
+_FLAC_LEVEL = 0.25
+"""libsndfile's name for libFLAC's level 2: the highest with blocks of 1,152 samples. Above it they
+have 4,096, half a second at 8 kHz that a stream would wait for, and save a twentieth."""
+
+
+class _File(io.BytesIO):
+    """A file in memory that is sent while it grows, and gets its header mended at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_write_bytes = 0
+        self._sent = 0
+
+    def write(self, data) -> int:  # type: ignore[no-untyped-def]
+        if not self.first_write_bytes and self.tell() == 0:
+            self.first_write_bytes = len(data)
+        return super().write(data)
+
+    def unsent(self, begin: int = 0) -> bytes:
+        """What was not returned yet of all that stands from `begin` on."""
+        begin = max(self._sent, begin)
+        with self.getbuffer() as content:
+            data = bytes(content[begin:])
+        self._sent = begin + len(data)
+        return data
+
+
+class Mp3Encoder:
+    """Constant bit rate, through LAME. Holds back up to three frames: 73 ms at 24 kHz.
+
+    LAME's first frame carries no audio but the true length, and is written again at the end. Before
+    that it says "one frame", and some decoders believe it: a stream goes without it. That is also
+    why the bit rate is constant: without that frame, decoders work the length out from the rate of
+    the next one, and libsndfile's own cuts the end off a stream of variable rate.
+    """
+
+    def __init__(self, sample_rate_hz: int, bitrate_kbps: int) -> None:
+        lowest, highest = _MP3_KBPS[sample_rate_hz]
+        self._file = _File()
+        self._encoder = soundfile.SoundFile(
+            self._file,
+            "w",
+            samplerate=sample_rate_hz,
+            channels=1,
+            format="MP3",
+            bitrate_mode="CONSTANT",
+            # libsndfile's name for the bit rate. LAME takes the nearest that it has.
+            compression_level=(highest - bitrate_kbps) / (highest - lowest),
+        )
+
+    def write(self, pcm: Pcm) -> bytes:
+        self._encoder.write(pcm)
+        self._encoder.flush()
+        return self._file.unsent(self._file.first_write_bytes)
+
+    def finish(self) -> Finished:
+        self._encoder.close()
+        tail = self._file.unsent(self._file.first_write_bytes)
+        return Finished(tail=tail, whole=self._file.getvalue())
+
+
+class FlacEncoder:
+    """16 bits, lossless. Holds back up to a block: 48 ms at 24 kHz.
+
+    The header of a stream has no length, no digest and no sizes of blocks, which is allowed.
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._file = _File()
+        self._encoder = soundfile.SoundFile(
+            self._file,
+            "w",
+            samplerate=sample_rate_hz,
+            channels=1,
+            format="FLAC",
+            subtype="PCM_16",
+            compression_level=_FLAC_LEVEL,
+        )
+
+    def write(self, pcm: Pcm) -> bytes:
+        self._encoder.write(pcm)
+        self._encoder.flush()
+        return self._file.unsent()
+
+    def finish(self) -> Finished:
+        self._encoder.close()
+        return Finished(tail=self._file.unsent(), whole=self._file.getvalue())
