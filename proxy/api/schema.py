@@ -143,9 +143,9 @@ def _check_format(request: SpeechRequest, base_rate_hz: int | None) -> None:
     try:
         format_named(name)
     except NoSuchFormat as error:
+        guess = near(name[:40], FORMATS) if error.field == "codec" else ""
         raise BadRequest(
-            f"There is no response_format {name[:40]!r}: {error}.{near(name[:40], FORMATS)}",
-            param="response_format",
+            f"There is no response_format {name[:40]!r}: {error}.{guess}", param="response_format"
         ) from None
     _, rate_hz, kbps = rates_in(name)
     _refuse_contradiction(name, "sample_rate", request.sample_rate, rate_hz)

@@ -30,7 +30,9 @@ name: front-desk
 language: en-us
 voices: [af_bella, af_sky + af_bella(1)]
 speeds: [1.0, 1.234, 1.23]
-formats: [mp3, wav_8000, {codec: pcm, sample_rate: 16000}, {codec: wav}]
+formats: [mp3, wav_8000, {codec: pcm, sample_rate: 16000}, {codec: wav},
+  mp3_8000_24k, {codec: opus, bitrate_kbps: 24}, ulaw,
+  {codec: mp3, bitrate_kbps: 64, sample_rate: 8000}]
 tags: [support]
 priority: 5
 lexicon: {Kokoro: /kˈOkəɹO/, New York: nˈu jˈɔɹk}
@@ -60,10 +62,13 @@ def test_a_book_is_read_with_what_each_phrase_inherits(tmp_path: Path) -> None:
     assert plain.text == "Plain text."
     assert plain.voices == ("af_bella", "af_bella+af_sky")
     assert plain.speeds == (1.0, 1.23)
-    assert plain.formats == ("mp3", "wav_8000", "pcm_16000", "wav")
+    assert plain.formats == (
+        *("mp3", "wav_8000", "pcm_16000", "wav"),
+        *("mp3_8000_24k", "opus_24k", "ulaw", "mp3_8000_64k"),
+    )
     assert (plain.language, plain.tags, plain.priority) == ("a", ("support",), 5)
     assert (plain.id, plain.recording) == (None, None)
-    assert (plain.path, plain.line) == (tmp_path / "book.yaml", 11)
+    assert (plain.path, plain.line) == (tmp_path / "book.yaml", 13)
     [spanish] = [phrase for phrase in book.phrases if phrase.text == "Hola."]
     assert (spanish.voices, spanish.language) == (("ef_dora",), "e")
     assert (spanish.speeds, spanish.formats, spanish.priority) == ((2.0,), ("wav",), -100)
@@ -177,6 +182,7 @@ def test_the_schema_says_what_it_is_and_describes_every_key() -> None:
     entry = schema["$defs"]["FormatEntry"]["properties"]
     assert entry["codec"]["enum"] == [*CODECS]
     assert entry["sample_rate"]["enum"] == [*SAMPLE_RATES_HZ]
+    assert entry["bitrate_kbps"]["minimum"] == 1
     assert "af_bella" in schema["properties"]["voices"]["items"]["examples"]
     assert "null" not in json.dumps(schema)
 
@@ -197,7 +203,11 @@ def test_the_schema_and_the_models_take_every_shipped_file_and_good_examples() -
 
 
 @pytest.mark.parametrize(
-    "mistake", ["voices: af_bella", "speeds: [5]", "tags: [a b]", "extra: 1", "language:"]
+    "mistake",
+    [
+        *("formats: [mp3_k]", "formats: [ogg]", "formats: [{codec: mp3, bitrate_kbps: 0}]"),
+        *("voices: af_bella", "speeds: [5]", "tags: [a b]", "extra: 1", "language:"),
+    ],
 )
 def test_the_schema_refuses_what_the_reader_refuses(tmp_path: Path, mistake: str) -> None:
     content = f"name: test\nphrases: [Hi.]\n{mistake}\n"

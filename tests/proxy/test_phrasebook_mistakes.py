@@ -139,12 +139,34 @@ MISTAKES: list[tuple[str, str]] = [
     ),
     (
         HEAD.replace("pcm", "ogg") + "phrases: [Hi.]",
-        "3: formats: there is no format 'ogg'. There are mp3, wav, pcm, and each at another rate, "
-        "as in wav_8000",
+        "3: formats: there is no format 'ogg'. There are mp3, opus, aac, flac, wav, pcm, l16, "
+        "ulaw, alaw, wav_ulaw, wav_alaw, and most at other rates, as in wav_8000",
     ),
     (
         HEAD.replace("pcm", "{codec: ogg}") + "phrases: [Hi.]",
-        "3: codec: there is no codec 'ogg': there are mp3, wav, pcm",
+        "3: codec: there is no codec 'ogg': there are mp3, opus, aac, flac, wav, pcm, l16, ulaw, "
+        "alaw, wav_ulaw, wav_alaw",
+    ),
+    (
+        HEAD.replace("pcm", "aac_8000") + "phrases: [Hi.]",
+        "3: formats: aac has no sample rate of 8000 Hz: it has 44100 or 48000",
+    ),
+    (
+        HEAD.replace("[pcm]", "\n  - codec: ulaw\n    sample_rate: 16000") + "phrases: [Hi.]",
+        "5: sample_rate: ulaw has no sample rate of 16000 Hz: it has 8000 alone",
+    ),
+    (
+        HEAD.replace("[pcm]", "\n  - codec: mp3\n    bitrate_kbps: 65") + "phrases: [Hi.]",
+        "5: bitrate_kbps: mp3 at 24000 Hz has no bit rate of 65 kbit/s: it has 64, 80, 96, 112, "
+        "128, 144 or 160",
+    ),
+    (
+        HEAD.replace("pcm", "{codec: wav, bitrate_kbps: 64}") + "phrases: [Hi.]",
+        "3: bitrate_kbps: it means nothing to wav: leave it out",
+    ),
+    (
+        HEAD.replace("pcm", "{codec: mp3, bitrate_kbps: high}") + "phrases: [Hi.]",
+        "3: bitrate_kbps: 'high' is not a whole number: write one, without quotes",
     ),
     (
         HEAD.replace("pcm", "{codec: wav, sample_rate: 8001}") + "phrases: [Hi.]",
@@ -412,7 +434,7 @@ name: front desk
 voices: [af_bella, af_bela]
 formats:
   - mp3
-  - flac
+  - ogg
   - {codec: wav, sample_rate: 8001}
 speeds: [1.0, 9]
 priority: high
@@ -460,8 +482,8 @@ def test_twenty_mistakes_and_more_are_told_in_one_run(tmp_path: Path) -> None:
         "book.yaml:1: name: 'front desk' must be of 1 to 64 letters, digits, - and _ alone",
         "book.yaml:2: voices: There is no voice 'af_bela'. Did you mean 'af_bella' or 'hf_beta' or "
         "'bf_isabella'?",
-        "book.yaml:5: formats: there is no format 'flac'. There are mp3, wav, pcm, and each at "
-        "another rate, as in wav_8000",
+        "book.yaml:5: formats: there is no format 'ogg'. There are mp3, opus, aac, flac, wav, pcm, "
+        "l16, ulaw, alaw, wav_ulaw, wav_alaw, and most at other rates, as in wav_8000",
         "book.yaml:6: sample_rate: there is no sample rate of 8001 Hz: there are 8000, 16000, "
         "22050, 24000, 44100, 48000",
         "book.yaml:7: speeds: 9 must be from 0.25 to 4.0",

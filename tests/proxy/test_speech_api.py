@@ -31,6 +31,19 @@ from tests.proxy.conftest import (
 
 TYPES = {"mp3": "audio/mpeg", "wav": "audio/wav", "pcm": "audio/pcm;rate=24000"}
 
+OTHERS = {
+    "opus": ("audio/ogg", "opus ogg"),
+    "aac": ("audio/aac", "aac"),
+    "flac": ("audio/flac", "flac"),
+    "pcm_16000": ("audio/pcm;rate=16000", "pcm sln16"),
+    "l16_8000": ("audio/l16;rate=8000", "sln pcm"),
+    "ulaw": ("audio/basic", "ulaw"),
+    "alaw": ("audio/x-alaw-basic", "alaw"),
+    "wav_ulaw": ("audio/wav", "wav"),
+    "wav_alaw": ("audio/wav", "wav"),
+    "mp3_8000_24k": ("audio/mpeg", "mp3"),
+}
+
 
 @pytest.fixture(autouse=True)
 def nothing_blocks(caplog: pytest.LogCaptureFixture) -> Iterator[BlockBuster]:
@@ -102,6 +115,24 @@ async def test_every_format_can_be_had_at_every_sample_rate(
     assert only(edge, "Hello there.", "How are you?")
 
 
+@pytest.mark.parametrize("format", OTHERS)
+async def test_every_codec_is_streamed_kept_and_found_by_every_extension_of_its(
+    edge: Edge, format: str
+) -> None:
+    content_type, extensions = OTHERS[format]
+    streamed = await edge.say(TEXT, response_format=format)
+    kept = await edge.say(TEXT, response_format=format)
+    assert (streamed.status, streamed.outcome, kept.outcome) == (200, MISS, HIT)
+    assert streamed.headers["Content-Type"] == kept.headers["Content-Type"] == content_type
+    address, _, extension = kept.headers["Content-Location"].rpartition(".")
+    assert extension == extensions.split()[0]
+    for other in extensions.split():
+        answer = await edge.client.get(f"{address}.{other}")
+        assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+        assert await answer.read() == kept.body
+    assert (await edge.client.get(f"{address}.exe")).status == 404
+
+
 async def test_a_reply_at_another_sample_rate_has_an_address_of_its_own(edge: Edge) -> None:
     bodies = {}
     for rate_hz in (8_000, 16_000):
@@ -140,9 +171,17 @@ async def test_a_hit_is_a_hit_at_its_own_sample_rate_only(edge: Edge) -> None:
         ({"response_format": "mp3_24000"}, {}),
         ({"sample_rate": 24_000}, {}),
         ({"sample_rate": None}, {"response_format": "mp3"}),
+        (
+            {"response_format": "mp3_8000_24k"},
+            {"response_format": "mp3", "sample_rate": 8_000, "bitrate_kbps": 24},
+        ),
+        ({"response_format": "mp3_8000", "bitrate_kbps": 32}, {"sample_rate": 8_000}),
+        ({"response_format": "opus", "bitrate_kbps": 32}, {"response_format": "opus"}),
+        ({"response_format": "aac_48000"}, {"response_format": "aac"}),
+        ({"response_format": "ulaw", "sample_rate": 8_000}, {"response_format": "ulaw"}),
     ],
 )
-async def test_a_format_can_be_named_with_its_sample_rate(
+async def test_a_format_can_be_named_with_its_rates(
     edge: Edge, fields: dict[str, object], same: dict[str, object]
 ) -> None:
     said = await edge.say("Got it.", **fields)
@@ -168,13 +207,40 @@ async def test_a_format_can_be_named_with_its_sample_rate(
             "response_format is 'pcm_8000'",
         ),
         ({"response_format": "mp3_24000", "sample_rate": 8_000}, "sample_rate", "leave one"),
-        ({"response_format": "pcm_800"}, "response_format", "Did you mean 'pcm_8000'"),
-        ({"response_format": "pcm_11025"}, "response_format", "there are mp3, wav, pcm."),
-        ({"response_format": "pcm_"}, "response_format", "there are mp3, wav, pcm."),
-        ({"response_format": "8000"}, "response_format", "there are mp3, wav, pcm."),
+        ({"response_format": "pcm_800"}, "response_format", "pcm has no sample rate of 800 Hz: "),
+        ({"response_format": "pcm_11025"}, "response_format", "44100 or 48000"),
+        ({"response_format": "pcm_"}, "response_format", "wav_alaw. Did you mean 'pcm'"),
+        ({"response_format": "8000"}, "response_format", "there are mp3, opus, aac, flac, wav, "),
+        ({"response_format": "aac_24000"}, "response_format", "it has 44100 or 48000."),
+        ({"response_format": "mp3_63k"}, "response_format", "it has 64, 80, 96, 112, 128, 144 or"),
+        (
+            {"response_format": "aac", "sample_rate": 8_000},
+            "sample_rate",
+            "'sample_rate' is 8000, but aac has no sample rate of 8000 Hz: it has 44100 or 48000.",
+        ),
+        ({"response_format": "ulaw", "sample_rate": 16_000}, "sample_rate", "it has 8000 alone."),
+        ({"bitrate_kbps": 63}, "bitrate_kbps", "mp3 at 24000 Hz has no bit rate of 63 kbit/s"),
+        (
+            {"sample_rate": 8_000, "bitrate_kbps": 128},
+            "bitrate_kbps",
+            "'bitrate_kbps' is 128, but mp3 at 8000 Hz has no bit rate of 128 kbit/s: it has 24, ",
+        ),
+        ({"response_format": "opus", "bitrate_kbps": 0}, "bitrate_kbps", "it has 6 to 256."),
+        ({"bitrate_kbps": "64"}, "bitrate_kbps", "it must be a whole number of kbit/s, such as 64"),
+        ({"bitrate_kbps": 64.5}, "bitrate_kbps", "it must be a whole number of kbit/s, such as 64"),
+        (
+            {"response_format": "wav", "bitrate_kbps": 64},
+            "bitrate_kbps",
+            "'bitrate_kbps' is 64, but it means nothing to wav: leave it out.",
+        ),
+        (
+            {"response_format": "mp3_64k", "bitrate_kbps": 96},
+            "bitrate_kbps",
+            "'bitrate_kbps' is 96, but response_format is 'mp3_64k': leave one of them out.",
+        ),
     ],
 )
-async def test_a_sample_rate_that_there_is_not_is_refused(
+async def test_a_rate_that_there_is_not_is_refused(
     edge: Edge, fields: dict[str, object], param: str, says: str
 ) -> None:
     heard = await edge.say("Got it.", **fields)
