@@ -23,15 +23,15 @@ _BYTES_PER_SAMPLE = {
     **dict.fromkeys(("ulaw", "alaw", "wav_ulaw", "wav_alaw"), 1),
 }
 _FLAC_BYTES_PER_S = {
-    8_000: 11_000,
-    16_000: 20_000,
-    22_050: 25_000,
-    24_000: 26_000,
-    44_100: 38_000,
-    48_000: 40_000,
+    8_000: 8_500,
+    16_000: 16_300,
+    22_050: 22_000,
+    24_000: 24_200,
+    44_100: 39_000,
+    48_000: 41_500,
 }
 """Of speech, by sample rate in Hz."""
-_OGG_BYTES_PER_S = 550
+_OGG_BYTES_PER_S = 400
 """What pages add to Opus."""
 _ENTRY_BYTES = 700
 """Of an envelope and its row."""

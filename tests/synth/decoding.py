@@ -81,7 +81,7 @@ def _by_python(data: bytes, rate_hz: int) -> Pcm:
 def _by_ffmpeg(data: bytes, rate_hz: int, container: str) -> Pcm:
     options = {"sample_rate": str(rate_hz)} if "law" in container else {}
     found = [np.zeros(0, dtype=np.int16)]
-    with av.open(io.BytesIO(data), format=container, options=options) as file:
+    with av.open(io.BytesIO(data), "r", format=container, options=options) as file:
         assert file.streams.audio[0].rate == rate_hz
         to_16_bit = av.AudioResampler("s16", "mono")
         for frame in file.decode(audio=0):
