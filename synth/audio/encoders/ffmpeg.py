@@ -87,35 +87,41 @@ class AacEncoder:
                 self._file.mux(packet)
 
 
+class _Memory:
+    """What PyAV writes to. Not a part of `_File`: the two would keep each other alive."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+
 class _File:
     """A container that is written into memory, from its beginning to its end."""
 
     def __init__(self, container: str, options: dict[str, str]) -> None:
         import av
 
-        self._data = bytearray()
+        self._memory = _Memory()
         self._sent = 0
         self.container: Any = av.open(
-            self, "w", format=container, container_options={"flush_packets": "1", **options}
+            self._memory, "w", format=container, container_options={"flush_packets": "1", **options}
         )
-
-    def write(self, data: bytes) -> int:
-        """For PyAV."""
-        self._data += data
-        return len(data)
 
     def mux(self, packet: av.Packet[Any]) -> None:
         self.container.mux(packet)
 
     def unsent(self) -> bytes:
         """What was not returned yet."""
-        data = bytes(self._data[self._sent :])
+        data = bytes(self._memory.data[self._sent :])
         self._sent += len(data)
         return data
 
     def finish(self) -> Finished:
         self.container.close()
-        return Finished(tail=self.unsent(), whole=bytes(self._data))
+        return Finished(tail=self.unsent(), whole=bytes(self._memory.data))
 
 
 class _Track:
