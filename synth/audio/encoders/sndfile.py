@@ -19,6 +19,11 @@ _MP3_KBPS = {
 }
 """The lowest and the highest bit rate that libsndfile knows at a sample rate in Hz."""
 
+_MORE_KBPS = {8_000: 1.2}
+"""Is added to what is asked for; 0.25 at other rates. Libsndfile rounds down, so that exactly 64 may
+be 63. LAME writes at the nearest rate that there is, but chooses its filters by what was asked: what
+was kept before bit rates could be chosen was asked for in this way, and stays the same."""
+
 _FLAC_LEVEL = 0.25
 """libsndfile's name for libFLAC's level 2: the highest with blocks of 1,152 samples. Above it they
 have 4,096, half a second at 8 kHz that a stream would wait for, and save a twentieth."""
@@ -57,6 +62,7 @@ class Mp3Encoder:
 
     def __init__(self, sample_rate_hz: int, bitrate_kbps: int) -> None:
         lowest, highest = _MP3_KBPS[sample_rate_hz]
+        asked_kbps = min(bitrate_kbps + _MORE_KBPS.get(sample_rate_hz, 0.25), highest)
         self._file = _File()
         self._encoder = soundfile.SoundFile(
             self._file,
@@ -65,8 +71,8 @@ class Mp3Encoder:
             channels=1,
             format="MP3",
             bitrate_mode="CONSTANT",
-            # libsndfile's name for the bit rate. LAME takes the nearest that it has.
-            compression_level=(highest - bitrate_kbps) / (highest - lowest),
+            # libsndfile's name for the bit rate.
+            compression_level=(highest - asked_kbps) / (highest - lowest),
         )
 
     def write(self, pcm: Pcm) -> bytes:
