@@ -12,7 +12,7 @@ import soundfile
 from proxy.layers import load
 from proxy.phrasebook.reading.read import read_book
 from proxy.settings import Option, options
-from synth.audio.formats import CODECS, SAMPLE_RATES_HZ
+from synth.audio.codecs import CODECS, SAMPLE_RATES_HZ
 from synth.voices import LANGUAGES
 
 ROOT = Path(__file__).parents[1]

@@ -11,15 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from proxy.api.errors import BadRequest
 from proxy.speech.plan import DEFAULT_FORMAT, Wanted
-from synth.audio.formats import (
-    FORMATS,
-    SAMPLE_RATES_HZ,
-    Format,
-    NoSuchFormat,
-    format_named,
-    format_of,
-    rates_in,
-)
+from synth.audio.codecs import SAMPLE_RATES_HZ
+from synth.audio.formats import FORMATS, Format, NoSuchFormat, format_named, format_of, rates_in
 from synth.voices import DEFAULT_VOICE, near
 
 MAX_INPUT_CHARS = 4096

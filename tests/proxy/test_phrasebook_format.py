@@ -22,7 +22,7 @@ from proxy.phrasebook.reading.schema import (
     json_schema,
 )
 from proxy.phrasebook.reading.slots import MAX_COMBINATIONS
-from synth.audio.formats import CODECS, SAMPLE_RATES_HZ
+from synth.audio.codecs import CODECS, SAMPLE_RATES_HZ
 from tests.proxy.phrasebooks import HEAD, PHRASES, book_of, told, write, write_recording
 
 FULL = """\

@@ -16,8 +16,9 @@ import pytest
 import soundfile
 import soxr
 
+from synth.audio.codecs import CODECS
 from synth.audio.encode import open_encoder
-from synth.audio.formats import CODECS, FORMATS, format_named
+from synth.audio.formats import FORMATS, format_named
 from synth.engine import SAMPLE_RATE_HZ, Pcm
 from tests.real.recogniser import Recogniser, word_error_rate
 from tests.real.server import Server

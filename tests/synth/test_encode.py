@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from synth.audio.codecs import CODECS
 from synth.audio.encode import open_encoder
-from synth.audio.formats import CODECS, FORMATS, format_of
+from synth.audio.formats import FORMATS, format_of
 from synth.engine import SAMPLE_RATE_HZ
 from tests.synth.decoding import decode, encode, resampled, samples_of, speechlike
 

@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.audio.formats import (
-    CODECS,
-    FORMATS,
-    SAMPLE_RATES_HZ,
-    Format,
-    NoSuchFormat,
-    format_named,
-    format_of,
-)
+from synth.audio.codecs import CODECS, SAMPLE_RATES_HZ
+from synth.audio.formats import FORMATS, Format, NoSuchFormat, format_named, format_of
 
 every_possible = st.sampled_from(
     [

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth.audio.codecs import SAMPLE_RATES_HZ
 from synth.audio.encode import open_encoder
-from synth.audio.formats import FORMATS, SAMPLE_RATES_HZ, format_of
+from synth.audio.formats import FORMATS, format_of
 from synth.engine import SAMPLE_RATE_HZ, Pcm
 from tests.synth.decoding import decode, encode, tone
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from synth.audio.formats import CODECS, FORMATS, SAMPLE_RATES_HZ, NoSuchFormat, format_named
+from synth.audio.codecs import CODECS, SAMPLE_RATES_HZ
+from synth.audio.formats import FORMATS, NoSuchFormat, format_named
 from synth.text.normalise import has_speech
 from synth.voices import LANGUAGES, VOICES, near, parse_language, parse_voice
 

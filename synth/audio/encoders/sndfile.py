@@ -20,9 +20,9 @@ _MP3_KBPS = {
 """The lowest and the highest bit rate that libsndfile knows at a sample rate in Hz."""
 
 _MORE_KBPS = {8_000: 1.2}
-"""Is added to what is asked for; 0.25 at other rates. Libsndfile rounds down, so that exactly 64 may
-be 63. LAME writes at the nearest rate that there is, but chooses its filters by what was asked: what
-was kept before bit rates could be chosen was asked for in this way, and stays the same."""
+"""Is added to what is asked for, by sample rate; 0.25 at others. libsndfile rounds down, so that
+exactly 64 may be 63. LAME writes at the nearest rate that there is, but chooses its filters by what
+was asked. What was kept before there was a choice was asked for like this, and stays the same."""
 
 _FLAC_LEVEL = 0.25
 """libsndfile's name for libFLAC's level 2: the highest with blocks of 1,152 samples. Above it they
