@@ -13,7 +13,8 @@ from proxy.cache.entry import About, Entry
 from proxy.cache.tiered import TieredCache
 from proxy.speech.elsewhere import Elsewhere, Errand, NotSpoken, Offer, StandIn
 from proxy.speech.flight import Flight
-from synth.audio.encode import Encoder, open_encoder
+from synth.audio.encode import open_encoder
+from synth.audio.encoders.encoder import Encoder
 from synth.engine import SAMPLE_RATE_HZ, EngineError, EngineUnavailable, Pcm
 from synth.text.marks import without_pronunciations
 from synth.voices import LANGUAGES

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-
 from machine import cpu_model
+
 from synth.audio.encode import open_encoder
 from synth.audio.formats import FORMATS, Format
 from synth.engine import SAMPLE_RATE_HZ, Pcm
