@@ -26,9 +26,11 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 _NOT_AGAIN = "no-store"
 """While it is being made its bytes are a stream's, whose header does not tell the length."""
 
-
 _ASK_AGAIN = "no-cache"
 """What another server spoke may sound otherwise when it is made again: its ETag tells."""
+
+_ULAW, _ULAW_OF_TWILIO = "audio/basic", "audio/ulaw"
+"""Twilio's `<Play>` refuses the registered name and knows another, which nobody else does."""
 
 
 class ClipsApi:
@@ -54,6 +56,8 @@ class ClipsApi:
                 # Where the end is is known then; and Asterisk refuses a header that leaves it open.
                 await reply.finish()
             headers = reply_headers(request, id, reply)
+            if _is_twilio(request) and headers["Content-Type"] == _ULAW:
+                headers["Content-Type"] = _ULAW_OF_TWILIO
             entry = reply.entry
             if entry is None:
                 headers["Cache-Control"] = _NOT_AGAIN
@@ -61,6 +65,10 @@ class ClipsApi:
             headers["Cache-Control"] = _until(entry)
             headers["Accept-Ranges"] = "bytes"
             return await _send(request, entry, headers)
+
+
+def _is_twilio(request: web.Request) -> bool:
+    return request.headers.get("User-Agent", "").startswith("TwilioProxy/")
 
 
 def _no_such_clip() -> NoSuchClip:

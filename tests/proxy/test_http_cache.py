@@ -228,6 +228,39 @@ async def test_part_of_what_is_being_made_is_sent_once_the_whole_is_known(
     assert (heard.status, heard.body) == (206, again.body[:44])
 
 
+async def test_a_wav_that_is_being_made_is_sent_with_its_true_length(
+    edge: Edge, barrier: Barrier
+) -> None:
+    # Asterisk takes no other.
+    answer = await edge.ask(f"Hello there. {barrier.text}", response_format="wav")
+    fetched = asyncio.create_task(get(edge, answer.headers["Content-Location"]))
+    await barrier.release()
+    await answer.read()
+    whole = (await fetched).body
+    assert int.from_bytes(whole[40:44], "little") == len(whole) - 44
+    assert "ETag" in (await fetched).headers
+
+
+@pytest.mark.parametrize(
+    ("agent", "content_type"),
+    [
+        ("TwilioProxy/1.1", "audio/ulaw"),
+        ("asterisk-libcurl-agent/1.0", "audio/basic"),
+        ("freeswitch-http-cache/1.0", "audio/basic"),
+    ],
+)
+async def test_twilio_is_told_its_own_name_for_u_law(
+    edge: Edge, agent: str, content_type: str
+) -> None:
+    said = await post(edge, format="ulaw")
+    assert said.headers["Content-Type"] == "audio/basic"
+    fetched = await get(edge, said.headers["Content-Location"], User_Agent=agent)
+    assert (fetched.headers["Content-Type"], fetched.body) == (content_type, said.body)
+    other = await post(edge, format="mp3")
+    fetched = await get(edge, other.headers["Content-Location"], User_Agent=agent)
+    assert fetched.headers["Content-Type"] == "audio/mpeg"
+
+
 async def test_who_follows_keeps_a_reply_alive_that_its_first_listener_left(
     edge: Edge, barrier: Barrier
 ) -> None:
