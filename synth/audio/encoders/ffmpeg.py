@@ -27,7 +27,7 @@ _MAX_PADDING_S = 0.019
 
 
 class OpusEncoder:
-    """Opus in Ogg. Holds back up to 87 ms.
+    """Opus in Ogg. Holds back up to 110 ms.
 
     The file says how many samples are to be left out at both ends, and so lasts exactly as long as
     what went in. Whatever its rate is, decoders put out 48 kHz, unless they are asked for another.
