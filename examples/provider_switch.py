@@ -146,6 +146,7 @@ async def main(text: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         asyncio.run(main(" ".join(sys.argv[1:]) or "Hello. How can I help?"))
     except ProviderFailed as failed:

@@ -16,6 +16,7 @@ from proxy.api.cache_admin import CacheAdminApi
 from proxy.api.catalogue import CatalogueApi
 from proxy.api.clips import ClipsApi
 from proxy.api.middleware import around
+from proxy.api.openapi.document import Keys, OpenApi
 from proxy.api.phrasebook_admin import PhrasebookAdminApi
 from proxy.api.request_log import RequestLog
 from proxy.api.speech import SpeechApi
@@ -94,6 +95,7 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     phrasebook_admin = PhrasebookAdminApi(parts.shelf, parts.warm_up, miner)
     key = settings.server.admin_key
     access = Access(None if key is None else key.get_secret_value(), settings.server.host)
+    OpenApi(Keys(admin=key is not None)).add_routes(app)
     add_admin_routes(
         app,
         access,

@@ -21,6 +21,11 @@ from proxy.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_MAX_LINE_BYTES = 64 * 1024
+"""Of a request's first line, which holds the text that entries of the cache are looked up by: as
+long as the longest input may be, in four bytes a character, each of them written as %F0. What is
+longer aiohttp refuses in words of its own."""
+
 _NO_SUCH_ADDRESS_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """`localhost` stands for ::1, too, on machines without IPv6."""
 
@@ -46,15 +51,7 @@ async def _serve(settings: Settings, engine_command: Sequence[str] | None) -> No
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     app = build_app(settings, engine_command)
-    runner = web.AppRunner(
-        app,
-        # A client that hangs up must not keep its handler running.
-        handler_cancellation=True,
-        access_log=None,
-        # aiohttp waits this long twice: for the handler to end, and, once the request's body is
-        # cancelled, for the handler again (RequestHandler.shutdown). A reply can go on in both.
-        shutdown_timeout=settings.server.shutdown_s / 2,
-    )
+    runner = runner_of(app, settings)
     with ExitStack() as open_sockets:
         # Before the engine is started: with the address taken there is nothing to start it for.
         listening = await _listen(settings.server.host, settings.server.port, open_sockets)
@@ -71,6 +68,20 @@ async def _serve(settings: Settings, engine_command: Sequence[str] | None) -> No
             logger.info("stopping")
         finally:
             await runner.cleanup()
+
+
+def runner_of(app: web.Application, settings: Settings) -> web.AppRunner:
+    """Runs the server as `serve` does, and is the caller's to set up and clean up."""
+    return web.AppRunner(
+        app,
+        # A client that hangs up must not keep its handler running.
+        handler_cancellation=True,
+        access_log=None,
+        # aiohttp waits this long twice: for the handler to end, and, once the request's body is
+        # cancelled, for the handler again (RequestHandler.shutdown). A reply can go on in both.
+        shutdown_timeout=settings.server.shutdown_s / 2,
+        max_line_size=_MAX_LINE_BYTES,
+    )
 
 
 def _url(host: str, port: int) -> str:

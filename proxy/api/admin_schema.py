@@ -44,10 +44,31 @@ class Filters(BaseModel):
         return await asyncio.to_thread(select, **self.model_dump())
 
 
+_CHOICES = ("voice", "tier", "older_than_s", "text")
+
+_NULL = {"type": "null"}
+
+_ALL_OR_SOME: dict[str, Any] = {
+    "oneOf": [
+        {
+            "required": ["all"],
+            "properties": {"all": {"const": True}, **dict.fromkeys(_CHOICES, _NULL)},
+        },
+        {
+            "properties": {"all": _NULL},
+            "anyOf": [
+                {"required": [name], "properties": {name: {"not": _NULL}}} for name in _CHOICES
+            ],
+        },
+    ]
+}
+"""What `PurgeRequest._says_what` checks, as JSON Schema."""
+
+
 class PurgeRequest(BaseModel):
     """Either everything, or what all of the other fields are true of."""
 
-    model_config = _CONFIG
+    model_config = ConfigDict(**_CONFIG, json_schema_extra=_ALL_OR_SOME)
 
     all: Literal[True] | None = None
     voice: _Voice | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from proxy import __version__
-from proxy.api.base_path import BASES
+from proxy.api.base_path import BASES, at_known_rate
 from proxy.phrasebook.shelf import Shelf
 from synth.pool import EnginePool, PoolState
 from synth.voices import VOICES
@@ -37,14 +37,18 @@ class CatalogueApi:
         app.router.add_get("/health", self.health)
         app.router.add_get("/health/live", self.health)
         app.router.add_get("/health/ready", self.ready)
+        # Some clients warm their connection up at the base URL.
+        of_base = {
+            "": self.root,
+            "/": self.root,
+            "/models": self.models,
+            "/models/{model}": self.model,
+            "/audio/models": self.models,
+            "/audio/voices": self.voices,
+        }
         for base in BASES:
-            # Some clients warm their connection up at the base URL.
-            app.router.add_get(base, self.root)
-            app.router.add_get(base + "/", self.root)
-            app.router.add_get(base + "/models", self.models)
-            app.router.add_get(base + "/models/{model}", self.model)
-            app.router.add_get(base + "/audio/models", self.models)
-            app.router.add_get(base + "/audio/voices", self.voices)
+            for path, handler in of_base.items():
+                app.router.add_get(base + path, at_known_rate(handler))
 
     async def root(self, request: web.Request) -> web.Response:
         return web.json_response(

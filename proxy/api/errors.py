@@ -115,7 +115,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
 }
 """By exception; a subclass that is not here is told as its nearest parent that is."""
 
-_HTTP_CODES: Mapping[int, str] = {
+HTTP_CODES: Mapping[int, str] = {
     404: "not_found",
     405: "method_not_allowed",
     412: "precondition_failed",
@@ -173,7 +173,7 @@ def _response_to_http(error: web.HTTPException) -> web.Response:
     }
     message = messages.get(error.status, error.reason or "The request failed.").strip()
     kind = _INVALID if error.status < 500 else _SERVER
-    code = _HTTP_CODES.get(error.status, "http_error")
+    code = HTTP_CODES.get(error.status, "http_error")
     kept = {name: value for name, value in error.headers.items() if name == "Allow"}
     return error_response(error.status, message, kind, code, headers=kept)
 

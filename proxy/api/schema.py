@@ -34,7 +34,9 @@ class SpeechRequest(BaseModel):
     """`POST /v1/audio/speech`. What it does not know, it ignores; null is as good as left out."""
 
     # What is not known is let through only to be counted.
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="allow", strict=True, use_attribute_docstrings=True
+    )
 
     input: Annotated[StrictStr, Field(min_length=1, max_length=MAX_INPUT_CHARS)]
     model: _Name = "kokoro"

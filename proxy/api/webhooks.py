@@ -41,7 +41,7 @@ _TELEPHONE_RATE_HZ = 8_000
 _NUMBERS = ("speed", "sample_rate")
 
 
-class _VapiMessage(BaseModel):
+class VapiMessage(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
     type: Literal["voice-request"]
@@ -54,7 +54,7 @@ class VapiRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    message: _VapiMessage
+    message: VapiMessage
 
 
 class JambonzRequest(BaseModel):
@@ -185,6 +185,7 @@ def _query(request: web.Request, known: Iterable[str]) -> dict[str, object]:
 def _number(value: str) -> object:
     """Left as it is where it is none: whoever checks the field says so."""
     try:
-        return json.loads(value)
+        number = json.loads(value)
     except ValueError:
         return value
+    return number if isinstance(number, int | float) else value

@@ -160,7 +160,7 @@ _REPORT = TypeAdapter(Report)
 
 def to_json(step: Step) -> bytes:
     """One line, without its end."""
-    return _STEP.dump_json(step, exclude_none=True)
+    return _STEP.dump_json(step)
 
 
 def from_json(line: bytes) -> Step:

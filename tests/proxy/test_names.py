@@ -161,6 +161,17 @@ async def test_a_base_url_with_a_sample_rate_has_the_rest_of_the_api(edge: Edge,
     assert await answer.json() == await (await edge.client.get(f"/v1{path}")).json()
 
 
+@pytest.mark.parametrize(
+    "path", ["", "/", "/models", "/models/tts-1", "/audio/models", "/audio/voices"]
+)
+async def test_a_base_url_that_is_wrong_is_told_so_whatever_is_asked_first(
+    edge: Edge, path: str
+) -> None:
+    answer = await edge.client.get(f"/v1/rate/8001{path}")
+    error = error_of(Heard(answer.status, answer.headers, await answer.read()))
+    assert (answer.status, error["param"]) == (400, "sample_rate")
+
+
 @pytest.mark.parametrize("path", ["/v1/readyz", "/v1/test", "/readyz"])
 async def test_this_is_not_taken_for_another_server(edge: Edge, path: str) -> None:
     assert (await edge.client.get(path)).status == 404
