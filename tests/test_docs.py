@@ -92,16 +92,22 @@ def _book(example: str, keys: list[str], folder: Path) -> Path:
     return path
 
 
-def test_every_link_of_the_readme_into_the_repository_leads_somewhere() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    targets = [part.split(")")[0] for part in readme.split("](")[1:]]
-    headings = {
-        line.lstrip("# ").lower().replace(" ", "-")
-        for line in readme.splitlines()
-        if line.startswith("#")
-    }
-    anchors = [target.removeprefix("#") for target in targets if target.startswith("#")]
-    assert set(anchors) <= headings
-    inside = [target for target in targets if not target.startswith(("http", "/", "#"))]
-    assert inside
-    assert [target for target in inside if not (ROOT / target).exists()] == []
+def _headings(page: Path) -> set[str]:
+    """As links name them."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    titles = [line.lstrip("# ").lower() for line in lines if line.startswith("#")]
+    return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_every_link_into_the_repository_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        if link.startswith(("http", "/")):
+            continue
+        path, _, heading = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not heading or heading in _headings(target), link

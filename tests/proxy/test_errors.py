@@ -62,7 +62,7 @@ INVALID = [
     ({"input": "Hi.", "voice": "af_bella(0)"}, "voice", "voice_not_found", "above 0"),
     ({"input": "Hi.", "voice": "af_bella(-1)"}, "voice", "voice_not_found", "Cannot read"),
     ({"input": "Hi.", "voice": "+".join(["af_sky"] * 9)}, "voice", "voice_not_found", "at most"),
-    ({"input": "Hi.", "voice": 5}, "voice", "invalid_value", "string"),
+    ({"input": "Hi.", "voice": 5}, "voice", "invalid_value", "must be a name"),
     ({"input": "Hi.", "speed": 0.24}, "speed", "invalid_value", "0.25 to 4.0"),
     ({"input": "Hi.", "speed": 4.01}, "speed", "invalid_value", "0.25 to 4.0"),
     ({"input": "Hi.", "speed": float("nan")}, "speed", "invalid_value", "0.25 to 4.0"),
