@@ -10,16 +10,22 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
-from proxy.api.access import Access
-from proxy.api.admin_routes import ADMIN_PATH, add_admin_routes
+from proxy.api.access import ADMIN_PATH, Access
+from proxy.api.admin_routes import add_admin_routes
+from proxy.api.api_keys import build_keys
 from proxy.api.cache_admin import CacheAdminApi
 from proxy.api.catalogue import CatalogueApi
 from proxy.api.clips import ClipsApi
+from proxy.api.cors import Cors
+from proxy.api.gate import build_gate
+from proxy.api.keys_admin import KeysAdminApi
 from proxy.api.middleware import around
 from proxy.api.openapi.document import Keys, OpenApi
+from proxy.api.patience import PATIENCE, Patience
 from proxy.api.phrasebook_admin import PhrasebookAdminApi
 from proxy.api.request_log import RequestLog
 from proxy.api.speech import SpeechApi
+from proxy.api.stopping import STOPPING, Stopping
 from proxy.api.unknown_fields import UnknownFields
 from proxy.api.webhooks import WebhooksApi
 from proxy.cache.archive import Keeping
@@ -49,14 +55,26 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     raises PhrasebookError where there is no phrasebook, or not the one that is set.
 
     Raises:
-        SettingsError: the key of a provider is not where it is to be.
+        SettingsError: settings that do not go together, or the key of a provider is not where it is
+            to be.
 
     `engine_command` stands in for our engine process: see `synth.pool.EnginePool`.
     """
     providers = build_providers(settings.fallback, os.environ)
     parts = build_parts(settings, engine_command, providers)
-    log = RequestLog()
-    app = web.Application(middlewares=[around(log)], client_max_size=settings.server.max_body_bytes)
+    log, stopping = RequestLog(), Stopping()
+    server, auth = settings.server, settings.auth
+    keys = build_keys(auth)
+    gate = build_gate(keys, auth.requests_per_minute, auth.requests_per_minute_by_key)
+    cors = Cors(server.cors_origins) if server.cors_origins else None
+    app = web.Application(
+        middlewares=[around(log, gate, cors, stopping)], client_max_size=server.max_body_bytes
+    )
+    # Each takes every hit a microsecond, so only where there is something to add.
+    if cors is not None:
+        app.on_response_prepare.append(cors.mark)
+    if gate is not None and gate.has_limits:
+        app.on_response_prepare.append(gate.tell_limit)
     keeper = _Keeper(parts)
 
     miner = None
@@ -74,37 +92,40 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
             yield
         log.flush()
 
-    async def stopping(app: web.Application) -> None:
+    async def break_off(app: web.Application) -> None:
         log.stopping = True
 
-    app.on_shutdown.append(stopping)
+    app.on_shutdown.append(break_off)
     app[POOL] = parts.pool
     app[DISK] = parts.disk
+    app[STOPPING] = stopping
+    app[PATIENCE] = Patience(server.request_s, server.stalled_reader_s)
     app.cleanup_ctx.append(lifetimes)
-    fallback = None if providers is None else providers.health
-    aliases = settings.voice.aliases
-    CatalogueApi(parts.pool, parts.shelf, aliases, keeper.is_warm, fallback).add_routes(app)
+    aliases, fallback = settings.voice.aliases, None if providers is None else providers.health
+    CatalogueApi(
+        parts.pool, parts.shelf, aliases, keeper.is_warm, fallback, stopping.is_asked
+    ).add_routes(app)
     unknown_fields = UnknownFields()
     note = None if miner is None else miner.note
     speech = SpeechApi(parts.planner, parts.speaker, unknown_fields, note)
     speech.add_routes(app)
     WebhooksApi(parts.planner, speech).add_routes(app)
-    ClipsApi(parts.speaker).add_routes(app)
+    ClipsApi(parts.speaker, keys).add_routes(app)
     keeping = Keeping(text=settings.cache.keep_text, ttl_s=settings.cache.ttl_s)
     cache_admin = CacheAdminApi(parts.disk, parts.memory, parts.cache, keeping, miner)
-    phrasebook_admin = PhrasebookAdminApi(parts.shelf, parts.warm_up, miner)
-    key = settings.server.admin_key
-    access = Access(None if key is None else key.get_secret_value(), settings.server.host)
-    OpenApi(Keys(admin=key is not None)).add_routes(app)
-    add_admin_routes(
-        app,
-        access,
-        {
-            **cache_admin.handlers(),
-            **phrasebook_admin.handlers(),
-            ("GET", f"{ADMIN_PATH}/unknown-fields"): unknown_fields.tell,
-        },
-    )
+    # By the first key: the one who set the keys may give any of them away.
+    signs = None if keys is None else keys.all[0]
+    phrasebook_admin = PhrasebookAdminApi(parts.shelf, parts.warm_up, miner, signs=signs)
+    key = server.admin_key
+    access = Access(None if key is None else key.get_secret_value(), server.host, keys)
+    OpenApi(Keys(admin=key is not None, callers=keys is not None)).add_routes(app)
+    handlers = {
+        **cache_admin.handlers(),
+        **phrasebook_admin.handlers(),
+        **KeysAdminApi(gate).handlers(),
+        ("GET", f"{ADMIN_PATH}/unknown-fields"): unknown_fields.tell,
+    }
+    add_admin_routes(app, access, handlers)
     return app
 
 

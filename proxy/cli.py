@@ -183,13 +183,11 @@ def _serve(settings: Settings, engine_command: Sequence[str] | None) -> int:
     _log_to_stderr(settings.log.level)
     try:
         serve(settings, engine_command)
-    except SettingsError as error:
-        return _say(str(error), EXIT_USAGE)
     except PhrasebookError as error:
         for problem in error.problems:
             _say(str(problem), EXIT_USAGE)
         return EXIT_USAGE
-    except WeightsError as error:
+    except (SettingsError, WeightsError) as error:
         return _say(str(error), EXIT_USAGE)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

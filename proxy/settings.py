@@ -24,7 +24,7 @@ from synth.weights import default_cache_dir
 
 ENVIRONMENT_PREFIX = "KOKORO_EDGE_"
 
-SECRETS = ("server.admin_key", "fallback.providers")
+SECRETS = ("server.admin_key", "auth.keys", "fallback.providers")
 """Never shown, not even where they are wrong."""
 
 OPENAI_VOICES: Mapping[str, str] = MappingProxyType(
@@ -67,13 +67,18 @@ def _read_names(value: object) -> object:
 
 
 def _read_pairs(value: object) -> object:
-    """`one=this,two=that` as a mapping."""
+    """`desk=KEY,sales=KEY` as a mapping. What is wrong with it is told without the keys."""
     if not isinstance(value, str):
         return value
-    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-    if not all(equals for _, equals, _ in pairs):
-        raise ValueError("write it as in one=this,two=that")
-    return {name.strip(): given.strip() for name, _, given in pairs}
+    pairs: dict[str, str] = {}
+    for pair in filter(None, (pair.strip() for pair in value.split(","))):
+        name, equals, given = (part.strip() for part in pair.partition("="))
+        if not equals:
+            raise ValueError("write it as in name=value,other=value")
+        if name in pairs:
+            raise ValueError("one name stands there twice")
+        pairs[name] = given
+    return pairs
 
 
 def _read_aliases(value: object) -> object:
@@ -125,11 +130,33 @@ def _canonical_voice(voice: str) -> str:
     return str(parse_voice(voice).blend)
 
 
+def _check_keys(keys: Mapping[str, pydantic.SecretStr]) -> Mapping[str, pydantic.SecretStr]:
+    # Neither is shown: whoever mixes them up has written the key as the name.
+    if not all(_KEY_NAME.fullmatch(name) for name in keys):
+        raise ValueError("a name has letters, digits, '.', '_' and '-', 64 at most")
+    found = [key.get_secret_value() for key in keys.values()]
+    if not all(key.isascii() and key.isprintable() and " " not in key for key in found):
+        raise ValueError("a key has letters, digits and signs of ASCII, and no blank")
+    if len(set(found)) < len(found):
+        raise ValueError("two names have the same key")
+    return keys
+
+
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and f"{parts.scheme}://{parts.netloc}" != origin:
+            raise ValueError(f"write {origin!r} as browsers do: https://app.example.com")
+    return origins
+
+
 def _upper_case(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
 _SIZE = BeforeValidator(_read_size)
+
+_KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
@@ -148,6 +175,59 @@ class ServerSettings:
     variable or in the file: others can read the command line."""
     shutdown_s: Annotated[float, Field(ge=0)] = 10.0
     """How long replies under way may take to finish after SIGTERM."""
+    drain_s: Annotated[float, Field(ge=0)] = 0.0
+    """How long the server goes on taking new connections after SIGTERM, with `/health/ready` at
+    503, so that load balancers notice before it closes its port. A second signal ends that, and
+    everything else, at once."""
+    max_header_bytes: Annotated[int, Field(ge=1024), _SIZE] = 64 * 1024
+    """A request with a longer line in its head, the address included, is refused with 400. The
+    default lets entries of the cache be looked up by the longest text that can be said."""
+    max_headers: Annotated[int, Field(ge=16)] = 100
+    """So is one with more headers."""
+    idle_s: Annotated[float, Field(gt=0)] = 75.0
+    """A connection on which no whole request head has come for so long is closed. A load balancer
+    should give its own idle connections up earlier."""
+    request_s: Annotated[float, Field(gt=0)] = 30.0
+    """A request whose body has not come whole so long after its head is refused with 408. Of what
+    `kokoro-edge cache import` sends, something must come so often."""
+    stalled_reader_s: Annotated[float, Field(gt=0)] = 60.0
+    """A client that takes nothing of its answer for so long is cut off."""
+    cors_origins: Annotated[
+        tuple[str, ...], BeforeValidator(_read_names), AfterValidator(_check_origins)
+    ] = ()
+    """Origins whose pages may ask from a browser, such as `https://app.example.com`, separated by
+    commas; `*` is every page. Never for `/v1/admin`."""
+    tls_certificate: Path | None = None
+    """A certificate and those between it and its root, as PEM: the server speaks HTTPS, TLS 1.2 or
+    later, and no HTTP. Renewed files are taken over while it runs."""
+    tls_key: Path | None = None
+    """The certificate's key, as PEM, without a passphrase."""
+
+
+@settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
+class AuthSettings:
+    """Who may ask for speech."""
+
+    keys: Annotated[
+        Mapping[str, Annotated[pydantic.SecretStr, Field(min_length=8)]],
+        BeforeValidator(_read_pairs),
+        AfterValidator(_check_keys),
+    ] = field(default_factory=dict)
+    """API keys by name. Once there is one, everything but `/`, `/health` and `/v1/` wants a key, as
+    `Authorization: Bearer KEY`. In the file a mapping; elsewhere `desk=KEY,sales=KEY`. 8 characters
+    or more, best 32 at random. Set them as an environment variable or in the file: others can read
+    the command line."""
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """How often each key may ask. So many requests may come at once; from then on it is evenly one
+    after another. What is too much is refused with 429. By default without limit."""
+    requests_per_minute_by_key: Annotated[
+        Mapping[str, Annotated[int, Field(ge=1)]], BeforeValidator(_read_pairs)
+    ] = field(default_factory=dict)
+    """The same for single keys, by name, in place of it: in the file a mapping; elsewhere
+    `desk=600,sales=60`."""
+    clip_address_s: Annotated[float, Field(ge=60)] = 7 * 86_400.0
+    """With keys, the addresses in `Content-Location` are signed: whoever has one may fetch that
+    reply without a key, for so long at least and twice as long at most."""
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
@@ -356,6 +436,7 @@ class Settings:
     """Everything that can be set, by group."""
 
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
     voice: VoiceSettings = VoiceSettings()

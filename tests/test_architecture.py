@@ -24,6 +24,7 @@ LAYERS = (
     ("proxy.parts",),
     ("proxy.api",),
     ("proxy.app",),
+    ("proxy.tls", "proxy.http_log"),
     ("proxy.serve",),
     ("proxy.commands",),
     ("proxy.cli",),

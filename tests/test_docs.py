@@ -24,10 +24,8 @@ def _row(option: Option) -> str:
     match option.default:
         case Path():
             default = "the user's cache directory"
-        case None | ():
-            default = "none"
         case _:
-            default = f"`{option.default_shown}`"
+            default = f"`{option.default_shown}`" if option.default_shown else "none"
     return f"| `{option.key}` | {default} | {option.help} |"
 
 

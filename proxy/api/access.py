@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from proxy.api.errors import AdministrationOff, KeyNeeded
+from proxy.api.api_keys import ApiKeys, bearer_of
+from proxy.api.errors import AdministrationOff, KeyNeeded, NotPermitted
+
+ADMIN_PATH = "/v1/admin"
 
 _FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 """Told by a proxy on this machine, which may ask on behalf of anybody."""
@@ -17,14 +20,15 @@ _FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real
 class Access:
     """Asked by every address under `/v1/admin`, be there anything or not."""
 
-    def __init__(self, admin_key: str | None, host: str) -> None:
-        """`host` is where the server listens."""
+    def __init__(self, admin_key: str | None, host: str, api_keys: ApiKeys | None = None) -> None:
+        """`host` is where the server listens. API keys are for speech, and of no use here."""
         self._key = None if admin_key is None else admin_key.encode()
         self._host = host
         self._listens_here = is_loopback(host)
+        self._api_keys = api_keys
 
     def check(self, request: web.Request) -> None:
-        """Raises KeyNeeded, AdministrationOff: not this one."""
+        """Raises KeyNeeded, NotPermitted, AdministrationOff: not this one."""
         if self._key is not None:
             self._check_key(request, self._key)
         elif (why := self._refusal(request)) is not None:
@@ -39,13 +43,18 @@ class Access:
         return _comes_from_elsewhere(request)
 
     def _check_key(self, request: web.Request, key: bytes) -> None:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        given = bearer_of(request) or ""
         # Compared as bytes, in a time that does not tell how much of it was right.
-        right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), key)
-        if scheme.lower() != "bearer" or not right:
-            raise KeyNeeded(
-                "This needs the server's server.admin_key, as 'Authorization: Bearer KEY'."
-            )
+        if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), key):
+            return
+        if self._api_keys is not None and self._api_keys.find(given) is not None:
+            raise NotPermitted
+        raise KeyNeeded("This needs the server's server.admin_key, as 'Authorization: Bearer KEY'.")
+
+
+def is_admin(path: str) -> bool:
+    """Whether this is an address, or a route, of administration."""
+    return path == ADMIN_PATH or path.startswith(f"{ADMIN_PATH}/")
 
 
 def is_loopback(host: str) -> bool:

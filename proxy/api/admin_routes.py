@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
-from proxy.api.access import Access
+from proxy.api.access import ADMIN_PATH, Access
 from proxy.api.errors import response_to, unforeseen
 from proxy.api.middleware import ERROR_CODE, NOT_ASKED, REQUEST_ID, Handler, total_timing
+from proxy.api.streamed import Streamed
 
 logger = logging.getLogger(__name__)
-
-ADMIN_PATH = "/v1/admin"
 
 
 def add_admin_routes(
@@ -50,28 +49,29 @@ def add_admin_routes(
 async def tell(request: web.Request, lines: AsyncIterator[list[bytes]]) -> web.StreamResponse:
     """NDJSON: some lines at a time, each a JSON object. What fails before there is a line has its
     status; what fails later is a line by itself, the last one."""
-    response = web.StreamResponse(
+    streamed = Streamed(
+        request,
         headers={
             "Content-Type": "application/x-ndjson",
             "Cache-Status": NOT_ASKED,
             "Server-Timing": total_timing(request),
             "X-Request-Id": request[REQUEST_ID],
-        }
+        },
     )
     try:
         async for told in lines:
             if not told:
                 continue
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write(b"".join(line + b"\n" for line in told))
+            if not streamed.has_begun:
+                await streamed.begin()
+            await streamed.write(b"".join(line + b"\n" for line in told))
     except ConnectionError:
         raise
     except Exception as error:
-        if not response.prepared:
+        if not streamed.has_begun:
             raise
-        await response.write(_error_line(request, error))
-    return response
+        await streamed.write(_error_line(request, error))
+    return streamed.response
 
 
 def _error_line(request: web.Request, error: Exception) -> bytes:

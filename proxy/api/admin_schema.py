@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.api.errors import BadRequest
+from proxy.api.patience import whole_body
 from proxy.api.schema import MAX_INPUT_CHARS
 from proxy.cache.entry import Kind
 from proxy.cache.selection import Selection, select
@@ -95,7 +96,7 @@ M = TypeVar("M", bound=BaseModel)
 
 async def read_body(model: type[M], request: web.Request) -> M:
     """Raises BadRequest: it is not JSON, or not what it must be. No body is an empty object."""
-    body = await request.read()
+    body = await whole_body(request)
     try:
         return model.model_validate_json(body or b"{}", strict=True)
     except pydantic.ValidationError as invalid:

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from multidict import CIMultiDict
 
-from proxy.api.middleware import ABORTED, CACHE_STATUS, REQUEST_ID
+from proxy.api.api_keys import ApiKey
+from proxy.api.middleware import CACHE_STATUS, REQUEST_ID
+from proxy.api.streamed import Streamed
 from proxy.speech.flight import Timings
 from proxy.speech.reply import Outcome, Reply
 from synth.audio.formats import format_named
@@ -33,9 +35,11 @@ def hit(id: str, where: str) -> str:
     return f'kokoro-edge; hit; detail={where}; key="{id}"'
 
 
-def location_of(id: str, format: str) -> str:
-    """Where the bytes of a reply are found again; `format` is the name of a `Format`."""
-    return f"{CLIPS_PATH}/{id}.{format_named(format).extension}"
+def location_of(id: str, format: str, key: ApiKey | None) -> str:
+    """Where the bytes of a reply are found again; `format` is the name of a `Format`. Whoever has a
+    key is told an address that needs none, for a time."""
+    name = f"{id}.{format_named(format).extension}"
+    return f"{CLIPS_PATH}/{name}" if key is None else f"{CLIPS_PATH}/{key.signature(name)}/{name}"
 
 
 def reply_headers(request: web.Request, id: str, reply: Reply) -> CIMultiDict[str]:
@@ -79,15 +83,13 @@ async def send_whole(
     """All of it is there: in one piece where it is small, else as the client takes it."""
     if len(body) <= _WRITE_BYTES:
         return web.Response(body=bytes(body), headers=headers, status=status)
-    response = web.StreamResponse(headers=headers, status=status)
-    response.content_length = len(body)
-    await response.prepare(request)
+    streamed = Streamed(request, headers, status, size_bytes=len(body))
+    await streamed.begin()
     if request.method != "HEAD":
         view = memoryview(body)
         for begin in range(0, len(body), _WRITE_BYTES):
-            await response.write(view[begin : begin + _WRITE_BYTES])
-    await response.write_eof()
-    return response
+            await streamed.write(view[begin : begin + _WRITE_BYTES])
+    return await streamed.end()
 
 
 async def send_stream(
@@ -96,22 +98,17 @@ async def send_stream(
     """Chunk by chunk, as it is made. Where that fails, the connection is aborted."""
     # nginx would gather what comes, and callers would wait for it.
     headers["X-Accel-Buffering"] = "no"
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
+    streamed = Streamed(request, headers)
+    await streamed.begin()
     try:
         if request.method != "HEAD":
             async for chunk in chunks:
-                await response.write(chunk)
+                await streamed.write(chunk)
     except EngineError as error:
-        # A reply that ends cleanly is taken for the whole of it, so this one must not.
         # By its kind alone: the message may quote the caller's words.
         logger.error("request %s broke off: %s", request[REQUEST_ID], type(error).__name__)
-        request[ABORTED] = True
-        if request.transport is not None:
-            request.transport.abort()
-        return response
-    await response.write_eof()
-    return response
+        return streamed.break_off()
+    return await streamed.end()
 
 
 def _cache_status(id: str, reply: Reply) -> str:

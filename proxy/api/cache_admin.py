@@ -13,9 +13,12 @@ from typing import BinaryIO, TypeVar, cast
 from aiohttp import web
 
 from proxy import __version__
-from proxy.api.admin_routes import ADMIN_PATH, tell
+from proxy.api.access import ADMIN_PATH
+from proxy.api.admin_routes import tell
 from proxy.api.admin_schema import Filters, PurgeRequest, VerifyRequest, read_body, read_query
-from proxy.api.middleware import ABORTED, NOT_ASKED, REQUEST_ID, Handler, total_timing
+from proxy.api.middleware import NOT_ASKED, REQUEST_ID, Handler, total_timing
+from proxy.api.patience import pieces_of
+from proxy.api.streamed import Streamed
 from proxy.cache import upkeep
 from proxy.cache.archive import Keeping, export_entries, import_entries
 from proxy.cache.disk import CacheUnavailable, DiskTier
@@ -88,36 +91,32 @@ class CacheAdminApi:
 
     async def export_archive(self, request: web.Request) -> web.StreamResponse:
         selection = await read_query(Filters, request).selection()
-        response = web.StreamResponse(
+        streamed = Streamed(
+            request,
             headers={
                 "Content-Type": "application/x-tar",
                 "Content-Disposition": 'attachment; filename="kokoro-edge-cache.tar"',
                 "Cache-Status": NOT_ASKED,
                 "Server-Timing": total_timing(request),
                 "X-Request-Id": request[REQUEST_ID],
-            }
+            },
         )
         left_out = 0
         pieces = self._steps(export_entries(self.disk.stores, selection, __version__))
         try:
             async for piece, told in pieces:
                 left_out += sum(step.step == "problem" for step in told)
-                if not response.prepared:
-                    await response.prepare(request)
-                await response.write(piece)
+                if not streamed.has_begun:
+                    await streamed.begin()
+                await streamed.write(piece)
         except CacheUnavailable as error:
-            if not response.prepared:
+            if not streamed.has_begun:
                 raise
-            # An archive that ends cleanly is taken for the whole of it, so this one must not.
             logger.error("request %s broke off: %s", request[REQUEST_ID], error)
-            request[ABORTED] = True
-            if request.transport is not None:
-                request.transport.abort()
-            return response
+            return streamed.break_off()
         if left_out:
             logger.error("%d damaged entries were left out of the archive", left_out)
-        await response.write_eof()
-        return response
+        return await streamed.end()
 
     async def import_archive(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -165,7 +164,7 @@ async def _receive(request: web.Request, file: BinaryIO) -> int:
     """Write the request's body to the file, whatever its size, and go back to the beginning.
     Returns its size in bytes."""
     size_bytes = 0
-    async for chunk in request.content.iter_chunked(_UPLOAD_BYTES):
+    async for chunk in pieces_of(request, _UPLOAD_BYTES):
         try:
             size_bytes += await asyncio.to_thread(file.write, chunk)
         except OSError as error:

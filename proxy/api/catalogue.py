@@ -31,6 +31,8 @@ class CatalogueApi:
     """Whether the phrasebooks are rendered as far as calls are to wait for that."""
     fallback: Callable[[], Mapping[str, str]] | None = None
     """How the providers are that speak in the engine's place, where there are any."""
+    is_stopping: Callable[[], bool] = lambda: False
+    """Whether the server has been told to stop."""
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/", self.root)
@@ -79,9 +81,11 @@ class CatalogueApi:
         """200 from when on calls should come: the engine is up and, with `warm.before_ready`, the
         phrasebooks are rendered. A later loss of the engine does not undo that: it is replaced, and
         what is cached is served meanwhile."""
-        if self.pool.was_up and self.is_warm():
+        if self.is_stopping():
+            reason = "the server is stopping"
+        elif self.pool.was_up and self.is_warm():
             return web.json_response({"status": "ready"})
-        if not self.pool.was_up:
+        elif not self.pool.was_up:
             reason = self.pool.problem or "the engine is loading"
         else:
             reason = "the phrasebooks are being rendered"

@@ -67,11 +67,63 @@ class RangeNotSatisfiable(Exception):
 
 
 class KeyNeeded(Exception):
-    """Administration is asked for without its key."""
+    """This wants a key, and got another or none."""
 
 
 class AdministrationOff(Exception):
     """No key is set, and whoever asks may be on another machine."""
+
+
+class KeyMissing(Exception):
+    """Speech is asked for without an API key."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no API key with this request: send 'Authorization: Bearer KEY'.")
+
+
+class UnknownKey(KeyNeeded):
+    """The API key is none of ours. It is not repeated: the answer may be logged."""
+
+    def __init__(self) -> None:
+        super().__init__("The API key that came with this request is none of this server's.")
+
+
+class NotPermitted(Exception):
+    """The key is right, and not for this."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This API key is for speech. Administration needs the server's server.admin_key."
+        )
+
+
+class SignatureRefused(Exception):
+    """A signed address that is not, or no longer, right."""
+
+    def __init__(self, expired: bool) -> None:
+        what = "has expired" if expired else "was not signed by this server, or with a key it lost"
+        super().__init__(
+            f"This address {what}: ask for the reply again at POST /v1/audio/speech, or fetch it "
+            "with an API key and without the signature."
+        )
+
+
+class RateLimited(Exception):
+    """One key is used more often than it may be."""
+
+    def __init__(self, name: str, per_minute: int, wait_ms: int) -> None:
+        super().__init__(
+            f"The key {name!r} may ask {per_minute} times a minute, and did. "
+            f"Ask again in {wait_ms / 1000:g} s."
+        )
+        self.wait_ms = wait_ms
+
+
+class SlowBody(Exception):
+    """The body did not come in time."""
+
+    def __init__(self, within_s: float) -> None:
+        super().__init__(f"The body of this request did not come within {within_s:g} s.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +132,7 @@ class Problem:
 
     status: int
     type: str
-    code: str
+    code: str | None
     param: str | None = None
 
 
@@ -97,12 +149,17 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     NothingToSay: Problem(400, _INVALID, "nothing_to_say", "text"),
     NotAnArchive: Problem(400, _INVALID, "not_an_archive"),
     KeyNeeded: Problem(401, _INVALID, "invalid_api_key"),
+    KeyMissing: Problem(401, _INVALID, None),
+    NotPermitted: Problem(403, _INVALID, "insufficient_permissions"),
+    SignatureRefused: Problem(403, _INVALID, "signature_refused"),
     AdministrationOff: Problem(403, _INVALID, "administration_off"),
     NoSuchClip: Problem(404, _INVALID, "clip_not_found"),
     MiningOff: Problem(404, _INVALID, "mining_off"),
     NoSuchPhrasebook: Problem(404, _INVALID, "no_such_phrasebook"),
+    SlowBody: Problem(408, _INVALID, "request_timeout"),
     WarmUpRunning: Problem(409, _INVALID, "warm_up_running"),
     RangeNotSatisfiable: Problem(416, _INVALID, "range_not_satisfiable"),
+    RateLimited: Problem(429, "requests", "rate_limit_exceeded"),
     NotCached: Problem(504, _SERVER, "not_cached"),
     BadAudio: Problem(502, _SERVER, "bad_audio"),
     Overloaded: Problem(503, _SERVER, "overloaded"),
@@ -131,17 +188,10 @@ def response_to(error: Exception) -> web.Response | None:
     if kind is None:
         return None
     problem = PROBLEMS[kind]
-    headers = {}
-    if isinstance(error, EngineUnavailable):
-        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-    if isinstance(error, KeyNeeded):
-        headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, RangeNotSatisfiable):
-        headers["Content-Range"] = f"bytes */{error.size_bytes}"
     param, code = problem.param, problem.code
     if isinstance(error, BadRequest):
         param, code = error.param, error.code or problem.code
-    return error_response(problem.status, str(error), problem.type, code, param, headers)
+    return error_response(problem.status, str(error), problem.type, code, param, _headers_of(error))
 
 
 def unforeseen() -> web.Response:
@@ -153,7 +203,7 @@ def error_response(
     status: int,
     message: str,
     type: str,
-    code: str,
+    code: str | None,
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
@@ -162,6 +212,22 @@ def error_response(
     return web.json_response(
         body, status=status, headers=headers, dumps=lambda it: json.dumps(it, ensure_ascii=False)
     )
+
+
+def _headers_of(error: Exception) -> dict[str, str]:
+    match error:
+        case EngineUnavailable():
+            return {"Retry-After": str(math.ceil(error.retry_after_s))}
+        case RateLimited():
+            seconds = str(math.ceil(error.wait_ms / 1000))
+            return {"Retry-After": seconds, "retry-after-ms": str(error.wait_ms)}
+        case UnknownKey():
+            return {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        case KeyNeeded() | KeyMissing():
+            return {"WWW-Authenticate": "Bearer"}
+        case RangeNotSatisfiable():
+            return {"Content-Range": f"bytes */{error.size_bytes}"}
+    return {}
 
 
 def _response_to_http(error: web.HTTPException) -> web.Response:

@@ -14,8 +14,13 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from proxy.api.api_keys import CALLER
+from proxy.api.cors import Cors
 from proxy.api.errors import response_to, unforeseen
+from proxy.api.gate import Gate
+from proxy.api.patience import STALLED
 from proxy.api.request_log import RequestLog
+from proxy.api.stopping import Stopping
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +46,13 @@ NOT_ASKED = "kokoro-edge; fwd=bypass"
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-def around(log: RequestLog) -> Middleware:
-    """The middleware. One, not three: each costs every hit microseconds."""
+def around(
+    log: RequestLog,
+    gate: Gate | None = None,
+    cors: Cors | None = None,
+    stopping: Stopping | None = None,
+) -> Middleware:
+    """The middleware. One, not three: each costs every hit microseconds. What is None is off."""
 
     # Unique without a call to the system for each, which takes as long as looking a reply up.
     ours, numbers = secrets.token_hex(8), itertools.count()
@@ -56,14 +66,21 @@ def around(log: RequestLog) -> Middleware:
             given = f"{ours}{next(numbers):016x}"
         request[REQUEST_ID] = given
         began_s = request[BEGAN_S] = time.perf_counter()
+        path = request.rel_url.raw_path
+        if signature := request.match_info.get("signature"):
+            path = path.replace(signature, "-")  # Whoever reads it in the log could fetch it.
+        response: web.StreamResponse
         try:
-            response = await handler(request)
-        except asyncio.CancelledError:
-            log.gone(request.method, request.rel_url.raw_path, began_s, given)
-            raise
-        except ConnectionError:
-            # While it was being sent: a caller who talks into a reply ends it so.
-            log.gone(request.method, request.rel_url.raw_path, began_s, given)
+            if cors is not None and (preflight := cors.preflight(request)) is not None:
+                response = preflight
+            else:
+                if gate is not None:
+                    gate.admit(request)
+                response = await handler(request)
+        except (asyncio.CancelledError, ConnectionError):
+            # The latter while it was being sent: a caller who talks into a reply ends it so.
+            stalled = request.get(STALLED, False)
+            log.gone(request.method, path, stalled, began_s, given, _name_of(request))
             raise
         except Exception as error:
             response = _told(request, error)
@@ -72,11 +89,13 @@ def around(log: RequestLog) -> Middleware:
             aborted, code = request.get(ABORTED, False), request.get(ERROR_CODE)
         else:
             _complete(request, response)
+            if response.status == 408 or (stopping is not None and stopping.is_asked()):
+                response.force_close()
             if response.status >= 400:
                 code = request.get(ERROR_CODE)
         log.answered(
-            *(request.method, request.rel_url.raw_path, response.status, aborted),
-            *(code, began_s, given),
+            *(request.method, path, response.status, aborted),
+            *(code, began_s, given, _name_of(request)),
         )
         return response
 
@@ -89,8 +108,14 @@ def _told(request: web.Request, error: Exception) -> web.Response:
     if response is None:
         logger.exception("request %s failed", request[REQUEST_ID])
         response = unforeseen()
-    request[ERROR_CODE] = json.loads(response.text or "")["error"]["code"]
+    error_object = json.loads(response.text or "")["error"]
+    request[ERROR_CODE] = error_object["code"] or error_object["type"]
     return response
+
+
+def _name_of(request: web.Request) -> str | None:
+    caller = request.get(CALLER)
+    return None if caller is None else caller.name
 
 
 def total_timing(request: web.Request) -> str:

@@ -13,9 +13,11 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from proxy.api.admin_routes import ADMIN_PATH, tell
+from proxy.api.access import ADMIN_PATH
+from proxy.api.admin_routes import tell
 from proxy.api.admin_schema import read_body, read_query
 from proxy.api.answer import location_of
+from proxy.api.api_keys import ApiKey
 from proxy.api.errors import MiningOff, NoSuchPhrasebook, error_response
 from proxy.api.middleware import ERROR_CODE, Handler
 from proxy.phrasebook.book import Phrasebook, Problem
@@ -66,6 +68,8 @@ class PhrasebookAdminApi:
     """None where `mine.enabled` is off."""
     alive_every_s: float = 15.0
     """Whoever asked for a warm-up hears from it at least that often."""
+    signs: ApiKey | None = None
+    """Signs the addresses that are told, where they are of no use otherwise."""
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
         """By method and path."""
@@ -203,7 +207,8 @@ class PhrasebookAdminApi:
             "state": self._state(take, survey),
             "why": take.problem or self._why(take),
             "addresses": {
-                plan.format.name: location_of(plan.key.id, plan.format.name) for plan in take.plans
+                plan.format.name: location_of(plan.key.id, plan.format.name, self.signs)
+                for plan in take.plans
             },
         }
 

@@ -19,18 +19,19 @@ _BATCH_LINES = 32
 _PROBED = ("/health",)
 """Asked by machines every few seconds: not worth a line each."""
 
-_LINE = "%s %s %s %s%s %.1f ms id=%s"
+_LINE = "%s %s %s %s%s %.1f ms id=%s%s"
 
 
 _RECORD = logging.LogRecord(logger.name, logging.INFO, "", 0, _LINE, (), None).__dict__
 
 
 class RequestLog:
-    """Method, path, status, what became of it, milliseconds, id. Neither the text nor the query
-    string is in it.
+    """Method, path, status, what became of it, milliseconds, id, and the name of the API key where
+    there was one. Neither the text nor the query string is in it, nor a signature.
 
     What became of it: `ok`, answered; `refused`, answered with an error; `gone`, the client left
-    before the end; `aborted`, the server broke it off.
+    before the end; `slow`, it took nothing any more and was cut off; `aborted`, the server broke it
+    off.
     """
 
     def __init__(self) -> None:
@@ -47,8 +48,9 @@ class RequestLog:
         error_code: str | None,
         began_s: float,
         id: str,
+        key: str | None = None,
     ) -> None:
-        """`began_s` by `time.perf_counter`."""
+        """`began_s` by `time.perf_counter`; `key` is the name of one."""
         level = logging.DEBUG if path in _PROBED else logging.INFO
         if aborted:
             level = logging.WARNING
@@ -57,16 +59,25 @@ class RequestLog:
         took_ms = (time.perf_counter() - began_s) * 1000
         error = f" error={error_code}" if error_code else ""
         outcome = "aborted" if aborted else "refused" if error_code else "ok"
-        self._note(level, (method, path, status, outcome, error, took_ms, id))
+        self._note(level, (method, path, status, outcome, error, took_ms, id, _shown(key)))
         if status != 200 or aborted or len(self._batch) >= _BATCH_LINES:
             self.flush()
 
-    def gone(self, method: str, path: str, began_s: float, id: str) -> None:
+    def gone(
+        self,
+        method: str,
+        path: str,
+        stalled: bool,
+        began_s: float,
+        id: str,
+        key: str | None = None,
+    ) -> None:
         if not logger.isEnabledFor(logging.INFO):
             return
-        outcome = "aborted" if self.stopping else "gone"
+        outcome = "slow" if stalled else "aborted" if self.stopping else "gone"
         took_ms = (time.perf_counter() - began_s) * 1000
-        self._note(logging.INFO, (method, path, "-", outcome, "", took_ms, id))
+        values = (method, path, "-", outcome, "", took_ms, id, _shown(key))
+        self._note(logging.INFO, values)
         self.flush()
 
     def flush(self) -> None:
@@ -85,3 +96,7 @@ class RequestLog:
         if not self._batch:
             asyncio.get_running_loop().call_later(_BATCH_S, self.flush)
         self._batch.append((time.time(), level, values))
+
+
+def _shown(key: str | None) -> str:
+    return "" if key is None else f" key={key}"

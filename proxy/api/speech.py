@@ -13,10 +13,11 @@ from multidict import CIMultiDict
 
 from proxy.api import events
 from proxy.api.answer import hit, location_of, miss, reply_headers, send_stream, send_whole
+from proxy.api.api_keys import CALLER, ApiKey
 from proxy.api.base_path import BASES, base_rate_of
 from proxy.api.conditional import check_preconditions, terms_of
-from proxy.api.errors import BadRequest
 from proxy.api.middleware import CACHE_STATUS, REQUEST_ID
+from proxy.api.patience import whole_body
 from proxy.api.schema import SpeechRequest, parse
 from proxy.api.unknown_fields import UnknownFields
 from proxy.cache.entry import Entry
@@ -73,7 +74,7 @@ class SpeechApi:
         began_s = time.perf_counter()
         terms = terms_of(request.headers.getall("Cache-Control", ()))
         base_rate_hz = base_rate_of(request)
-        asked = self._read(await body_of(request), base_rate_hz, remember=terms.store)
+        asked = self._read(await whole_body(request), base_rate_hz, remember=terms.store)
         if asked.unknown_fields:
             self._unknown_fields.count(asked.unknown_fields)
         return await self.answer(request, asked, terms, began_s)
@@ -146,20 +147,12 @@ class SpeechApi:
         return asked
 
 
-async def body_of(request: web.Request) -> bytes:
-    """Raises BadRequest: it cannot be read."""
-    try:
-        return await request.read()
-    except web.RequestPayloadError:
-        raise BadRequest("The body is not encoded as its headers say.") from None
-
-
 def _hit_headers(plan: Plan, content_type: str) -> CIMultiDict[str]:
     return CIMultiDict(
         {
             "Content-Type": content_type,
             "Cache-Status": hit(plan.key.id, "memory"),
-            "Content-Location": location_of(plan.key.id, plan.format.name),
+            "Content-Location": location_of(plan.key.id, plan.format.name, None),
             "X-Generation-Time": "0.0",
             "X-Encode-Time": "0.0",
             "X-Voice": plan.voice,
@@ -173,6 +166,10 @@ async def _send_hit(
     """The way of most requests, and so the shortest."""
     found_s = time.perf_counter()
     headers = asked.hit_headers.copy()
+    if (caller := request.get(CALLER)) is not None:
+        # Theirs alone, and not for ever: what is remembered is neither.
+        plan = asked.plan
+        headers["Content-Location"] = location_of(plan.key.id, plan.format.name, caller)
     headers["ETag"] = entry.etag
     headers["Age"] = str(int(entry.age_s()))
     headers["Server-Timing"] = f"mem;dur={(found_s - looked_s) * 1000:.3f}"
@@ -194,7 +191,7 @@ async def _send(
     plan = asked.plan
     headers = reply_headers(request, plan.key.id, reply)
     headers["Content-Type"] = asked.content_type
-    _add_headers(headers, plan, terms, reply, began_s)
+    _add_headers(headers, plan, terms, reply, request.get(CALLER), began_s)
     if asked.as_events:
         return await _send_events(request, asked, reply, headers)
     entry = reply.entry
@@ -215,13 +212,18 @@ async def _send_events(
 
 
 def _add_headers(
-    headers: CIMultiDict[str], plan: Plan, terms: Terms, reply: Reply, began_s: float
+    headers: CIMultiDict[str],
+    plan: Plan,
+    terms: Terms,
+    reply: Reply,
+    caller: ApiKey | None,
+    began_s: float,
 ) -> None:
     """Times are in milliseconds; those of a streamed reply are up to its first chunk."""
     stand_in = reply.stand_in
     if terms.store and not plan.private and (stand_in is None or stand_in.keep):
         id = plan.key.id if stand_in is None else stand_in.key.id
-        headers["Content-Location"] = location_of(id, plan.format.name)
+        headers["Content-Location"] = location_of(id, plan.format.name, caller)
     generation_ms = reply.timings.generation_ms + reply.timings.elsewhere_ms
     headers["X-Generation-Time"] = f"{generation_ms:.1f}"
     headers["X-Encode-Time"] = f"{reply.timings.encode_ms:.1f}"

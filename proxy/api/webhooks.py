@@ -19,12 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from proxy.api.conditional import terms_of
 from proxy.api.errors import BadRequest
+from proxy.api.gate import VAPI_PATH
+from proxy.api.patience import whole_body
 from proxy.api.schema import parse_fields
-from proxy.api.speech import SpeechApi, body_of
+from proxy.api.speech import SpeechApi
 from proxy.speech.plan import Planner
 from synth.voices import DEFAULT_VOICE, near
 
-VAPI_PATH = "/v1/webhooks/vapi"
 JAMBONZ_PATH = "/v1/webhooks/jambonz"
 
 VAPI_QUERY = ("voice", "speed", "lang_code", "phrasebook")
@@ -146,7 +147,7 @@ def _primary(tag: str) -> str:
 
 async def _read(request: web.Request, kind: type[Body]) -> Body:
     try:
-        return kind.model_validate_json(await body_of(request))
+        return kind.model_validate_json(await whole_body(request))
     except pydantic.ValidationError as invalid:
         raise _explained(invalid.errors()[0]) from None
 

@@ -27,6 +27,8 @@ class Owner:
     pid: int
     url: str | None = None
     """Where it listens; None before that, and for a command that is no server."""
+    certificate: str | None = None
+    """SHA-256 of its certificate, in hexadecimal digits; None where it speaks HTTP."""
 
 
 class CacheInUse(OSError):
@@ -50,6 +52,7 @@ class Ownership:
         self._lock = FileLock(directory / _LOCK, mode=0o600, thread_local=False)
         self._taken: os.stat_result | None = None
         self._url: str | None = None
+        self._certificate: str | None = None
 
     def take(self) -> None:
         """Raises CacheInUse: another process has it. OSError: the directory cannot be written."""
@@ -63,9 +66,10 @@ class Ownership:
         self._taken = (self._directory / _LOCK).stat()
         self._write()
 
-    def announce(self, url: str) -> None:
-        """Tell where the server listens."""
-        self._url = url
+    def announce(self, url: str, certificate: str | None = None) -> None:
+        """Tell where the server listens, and how its certificate is known: whoever can write here
+        owns the cache, so it is better proof of who answers than a name."""
+        self._url, self._certificate = url, certificate
         self._write()
 
     def is_in_place(self) -> bool:
@@ -86,7 +90,7 @@ class Ownership:
         self._lock.release()
 
     def _write(self) -> None:
-        owner = Owner(os.getpid(), self._url)
+        owner = Owner(os.getpid(), self._url, self._certificate)
         try:
             (self._directory / _OWNER).write_text(json.dumps(asdict(owner)), encoding="utf-8")
         except OSError as error:  # A full disk: no reason not to serve.
@@ -96,8 +100,9 @@ class Ownership:
 def _read_owner(directory: Path) -> Owner | None:
     try:
         match json.loads((directory / _OWNER).read_text(encoding="utf-8")):
-            case {"pid": int(pid), "url": str() | None as url}:
-                return Owner(pid, url)
+            case {"pid": int(pid), "url": str() | None as url, **more}:
+                certificate = more.get("certificate")
+                return Owner(pid, url, certificate if isinstance(certificate, str) else None)
     except (OSError, ValueError):
         pass
     return None

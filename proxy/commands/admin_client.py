@@ -46,6 +46,15 @@ class AdminClient:
                 yield answer
         except aiohttp.InvalidURL:
             raise CommandFailed(f"{self.url} is no address of a server", EXIT_USAGE) from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", None) or "it is of another"
+            raise CommandFailed(
+                f"the certificate of the server at {self.url} is not to be trusted: {why}"
+            ) from None
+        except aiohttp.ServerFingerprintMismatch:
+            raise CommandFailed(
+                f"what answers at {self.url} has not the certificate that the server told"
+            ) from None
         except aiohttp.ClientConnectorError as error:
             why = os.strerror(error.os_error.errno) if error.os_error.errno else str(error)
             raise CommandFailed(
@@ -85,8 +94,15 @@ class AdminClient:
 
 
 @asynccontextmanager
-async def open_client(url: str, admin_key: str | None) -> AsyncIterator[AdminClient]:
-    """Raises CommandFailed: this is no address of a server."""
+async def open_client(
+    url: str, admin_key: str | None, certificate: str | None = None
+) -> AsyncIterator[AdminClient]:
+    """`certificate` is the SHA-256 of the one that this server has told to have, and no other is
+    taken; without it the certificate must be of an authority and for the host in the address.
+
+    Raises:
+        CommandFailed: this is no address of a server.
+    """
     base = url.rstrip("/").removesuffix("/v1")
     try:
         parts = urlsplit(base)
@@ -98,8 +114,10 @@ async def open_client(url: str, admin_key: str | None) -> AsyncIterator[AdminCli
             f"{url} is no address of a server: write it as in http://127.0.0.1:8000", EXIT_USAGE
         )
     headers = {} if admin_key is None else {"Authorization": f"Bearer {admin_key}"}
+    pinned = True if certificate is None else aiohttp.Fingerprint(bytes.fromhex(certificate))
+    connector = aiohttp.TCPConnector(ssl=pinned)
     async with aiohttp.ClientSession(
-        headers=headers, timeout=_TIMEOUTS, read_bufsize=_LINE_BYTES
+        connector=connector, headers=headers, timeout=_TIMEOUTS, read_bufsize=_LINE_BYTES
     ) as session:
         yield AdminClient(base, session)
 

@@ -179,17 +179,18 @@ async def open_source(url: str | None, settings: Settings, make: bool) -> AsyncI
     from proxy.cache.owner import CacheInUse
     from proxy.commands.here import open_here
 
+    certificate = None
     with ExitStack() as held:
         if url is None:
             try:
                 yield held.enter_context(open_here(settings.cache, make))
                 return
             except CacheInUse as in_use:
-                url = url_of(in_use)
+                url, certificate = address_of(in_use)
         from proxy.commands.admin_client import open_client
         from proxy.commands.there import There
 
-        async with open_client(url, key_of(settings)) as client:
+        async with open_client(url, key_of(settings), certificate) as client:
             yield There(client)
 
 
@@ -209,14 +210,14 @@ def who_has(settings: Settings) -> CacheInUse | None:
     return None
 
 
-def url_of(in_use: CacheInUse, otherwise: int = EXIT_FAILED) -> str:
-    """Where the server is that has the cache.
+def address_of(in_use: CacheInUse, otherwise: int = EXIT_FAILED) -> tuple[str, str | None]:
+    """Where the server is that has the cache, and its certificate where it has one: see `Owner`.
 
     Raises:
         CommandFailed: it is no server, or not yet; the exit code is `otherwise`.
     """
     if in_use.owner is not None and in_use.owner.url is not None:
-        return in_use.owner.url
+        return in_use.owner.url, in_use.owner.certificate
     raise CommandFailed(
         f"{in_use.args[0].partition(': ')[0]}, which tells no address: name the server with --url, "
         "or wait until that process is done",

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 async def run(given: argparse.Namespace, settings: Settings) -> int:
     """Returns the exit code. Raises CommandFailed: it cannot be done."""
-    url = given.url or _server_of(settings)
+    url, certificate = (given.url, None) if given.url else _server_of(settings)
     if url is None:
         mined = await asyncio.to_thread(_mine_here, given, settings)
     else:
-        mined = await _mine_there(url, given, settings)
+        mined = await _mine_there(url, certificate, given, settings)
     if not mined.totals.requests:
         raise CommandFailed("nothing was counted yet: let the server take calls first")
     _tell(mined, given.min_requests)
@@ -40,10 +40,13 @@ async def run(given: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _server_of(settings: Settings) -> str | None:
-    """The server that has the cache, where one runs: it knows what was heard a moment ago."""
+def _server_of(settings: Settings) -> tuple[str | None, str | None]:
+    """The server that has the cache, where one runs: it knows what was heard a moment ago. And its
+    certificate, where it has one."""
     found = who_has(settings)
-    return None if found is None or found.owner is None else found.owner.url
+    if found is None or found.owner is None:
+        return None, None
+    return found.owner.url, found.owner.certificate
 
 
 def _mine_here(given: argparse.Namespace, settings: Settings) -> Mined:
@@ -68,7 +71,9 @@ def _mine_here(given: argparse.Namespace, settings: Settings) -> Mined:
     return mine(heard, shelf.books, given.min_requests, given.max_phrases, given.name)
 
 
-async def _mine_there(url: str, given: argparse.Namespace, settings: Settings) -> Mined:
+async def _mine_there(
+    url: str, certificate: str | None, given: argparse.Namespace, settings: Settings
+) -> Mined:
     from proxy.api.phrasebook_admin import MINE_PATH
     from proxy.commands.admin_client import open_client
     from proxy.phrasebook.mining.mined import mined_from_json
@@ -76,7 +81,7 @@ async def _mine_there(url: str, given: argparse.Namespace, settings: Settings) -
     query = {"min_requests": str(given.min_requests), "name": given.name}
     if given.max_phrases is not None:
         query["max_phrases"] = str(given.max_phrases)
-    async with open_client(url, key_of(settings)) as client:
+    async with open_client(url, key_of(settings), certificate) as client:
         async with client.ask("GET", MINE_PATH, params=query) as answer:
             body = await answer.read()
             try:

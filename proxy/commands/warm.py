@@ -13,7 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxy.commands.cache import key_of, url_of, who_has
+from proxy.commands.cache import address_of, key_of, who_has
 from proxy.commands.failure import EXIT_BUSY, EXIT_FAILED, EXIT_USAGE, CommandFailed
 from proxy.commands.files import STANDARD, written
 from proxy.commands.printed import counted, printed
@@ -153,6 +153,7 @@ async def _steps(
     """Of the server that is named, or has the cache; else of this process."""
     from proxy.cache.owner import CacheInUse
 
+    certificate = None
     if url is None:
         try:
             async with aclosing(_alone(settings, orders, engine_command)) as steps:
@@ -160,7 +161,7 @@ async def _steps(
                     yield step
             return
         except CacheInUse as in_use:
-            url = url_of(in_use, EXIT_BUSY)
+            url, certificate = address_of(in_use, EXIT_BUSY)
     if own := [key for key in flags if key != "cache.directory"]:
         flag = "--" + own[0].replace(".", "-").replace("_", "-")
         raise CommandFailed(
@@ -168,7 +169,7 @@ async def _steps(
             "for the server",
             EXIT_USAGE,
         )
-    async with aclosing(_there(url, key_of(settings), orders)) as steps:
+    async with aclosing(_there(url, key_of(settings), certificate, orders)) as steps:
         async for step in steps:
             yield step
 
@@ -216,13 +217,15 @@ async def _alone(
         raise CommandFailed(f"the cache in {directory} cannot be used: {error}") from None
 
 
-async def _there(url: str, admin_key: str | None, orders: Orders) -> AsyncGenerator[Step, None]:
+async def _there(
+    url: str, admin_key: str | None, certificate: str | None, orders: Orders
+) -> AsyncGenerator[Step, None]:
     from proxy.api.phrasebook_admin import WARM_PATH
     from proxy.commands.admin_client import open_client
     from proxy.phrasebook.steps import from_json
 
     body = {"dry_run": orders.dry_run, "prune": orders.prune, "verify": orders.verify}
-    async with open_client(url, admin_key) as client:
+    async with open_client(url, admin_key, certificate) as client:
         async with aclosing(client.lines("POST", WARM_PATH, json=body)) as lines:
             async for line in lines:
                 try:

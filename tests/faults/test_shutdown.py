@@ -73,3 +73,19 @@ async def test_replies_that_do_not_are_aborted_and_nothing_is_torn(
     heard = asked.hear()
     assert (heard.status, heard.outcome) == (200, MISS)
     assert server.syntheses() == {"Hello there.": 1, barrier.text: 2, "Goodbye.": 1}
+
+
+async def test_while_it_drains_others_are_let_in_and_a_second_signal_ends_everything(
+    start_server: StartServer, barrier: Barrier
+) -> None:
+    server = start_server(settings={"server.shutdown_s": 600, "server.drain_s": 600})
+    streamed = server.send(f"Hello there. {barrier.text}", response_format="pcm")
+    streamed.begin()
+    await barrier.reached()
+    server.process.send_signal(signal.SIGTERM)
+    server.log.wait_for("stopping")
+    assert server.say("Hello there.", response_format="pcm").status == 200
+    server.process.send_signal(signal.SIGTERM)
+    with pytest.raises((OSError, HTTPException)):
+        streamed.hear()
+    assert server.wait() == 0

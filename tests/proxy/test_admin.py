@@ -51,7 +51,7 @@ ROUTES = (
     ("GET", f"{CACHE}/export"),
     ("POST", f"{CACHE}/import"),
 )
-NOWHERE = (("GET", ADMIN), ("GET", f"{ADMIN}/"), ("POST", f"{ADMIN}/keys"), ("PUT", CACHE))
+NOWHERE = (("GET", ADMIN), ("GET", f"{ADMIN}/"), ("POST", f"{ADMIN}/doors"), ("PUT", CACHE))
 
 
 def with_server(settings: Settings, **changes: Any) -> Settings:

@@ -248,7 +248,7 @@ def test_every_error_of_the_engine_is_told_by_its_own_row_or_a_parents() -> None
 
 def test_whose_fault_it_is_follows_from_the_status() -> None:
     for problem in PROBLEMS.values():
-        assert (problem.status < 500) == (problem.type == "invalid_request_error")
+        assert (problem.status < 500) == (problem.type in ("invalid_request_error", "requests"))
     assert len({problem.code for problem in PROBLEMS.values()}) == len(PROBLEMS)
 
 

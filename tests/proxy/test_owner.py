@@ -101,7 +101,7 @@ async def test_a_folder_whose_owner_was_killed_can_be_opened(audio: Audio) -> No
         async with audio.opened() as tier:
             found = await tier.get(LARGE.key.id)
             assert found is not None and found.payload == LARGE.payload
-            assert owner_of(audio) == {"pid": os.getpid(), "url": None}
+            assert owner_of(audio) == {"pid": os.getpid(), "url": None, "certificate": None}
 
 
 async def test_a_folder_whose_owner_closed_it_can_be_opened(audio: Audio) -> None:
@@ -118,7 +118,7 @@ async def test_closing_lets_go_and_leaves_no_owner(audio: Audio) -> None:
     for _ in range(3):
         async with audio.opened() as tier:
             tier.owner.announce(URL)
-            assert owner_of(audio) == {"pid": os.getpid(), "url": URL}
+            assert owner_of(audio) == {"pid": os.getpid(), "url": URL, "certificate": None}
             await write(tier, SMALL)
         assert not (audio.path / "owner.json").exists()
 
@@ -164,7 +164,7 @@ def test_who_lost_the_lock_leaves_the_owner_to_who_took_it(audio: Audio) -> None
     (audio.path / "lock").unlink()
     taken.take()
     lost.release()
-    assert owner_of(audio) == {"pid": os.getpid(), "url": None}
+    assert owner_of(audio) == {"pid": os.getpid(), "url": None, "certificate": None}
     taken.release()
 
 
@@ -174,7 +174,7 @@ def test_where_it_listens_is_told_again_when_the_lock_is_taken_anew(audio: Audio
     ownership.announce(URL)
     (audio.path / "owner.json").unlink()
     ownership.take()
-    assert owner_of(audio) == {"pid": os.getpid(), "url": URL}
+    assert owner_of(audio) == {"pid": os.getpid(), "url": URL, "certificate": None}
     ownership.release()
     ownership.release()
 
@@ -194,3 +194,13 @@ def test_who_does_not_have_the_folder_lets_go_of_nothing(audio: Audio) -> None:
 
 def owner_of(audio: Audio) -> object:
     return json.loads((audio.path / "owner.json").read_text())
+
+
+def test_how_its_certificate_is_known_is_told_with_where_it_listens(audio: Audio) -> None:
+    ownership = Ownership(audio.path)
+    ownership.take()
+    ownership.announce("https://127.0.0.1:8880", "ab" * 32)
+    with pytest.raises(CacheInUse) as in_use:
+        Ownership(audio.path).take()
+    assert in_use.value.owner == Owner(os.getpid(), "https://127.0.0.1:8880", "ab" * 32)
+    ownership.release()

@@ -73,6 +73,12 @@ def test_nothing_set_is_the_defaults() -> None:
 
 EXAMPLES: dict[str, tuple[str, object]] = {
     "server.admin_key": ("correct horse", pydantic.SecretStr("correct horse")),
+    "auth.keys": ("desk=battery-staple", {"desk": pydantic.SecretStr("battery-staple")}),
+    "auth.requests_per_minute": ("60", 60),
+    "auth.requests_per_minute_by_key": ("desk=60", {"desk": 60}),
+    "server.cors_origins": ("https://app.example.com", ("https://app.example.com",)),
+    "server.tls_certificate": ("/tls/tls.crt", Path("/tls/tls.crt")),
+    "server.tls_key": ("/tls/tls.key", Path("/tls/tls.key")),
     "cache.ttl_s": ("60", 60.0),
     "cache.never_store": ("emails", ("emails",)),
     "cache.never_store_patterns": (r"ref-\d+", (re.compile(r"ref-\d+"),)),
@@ -123,7 +129,7 @@ def test_lists_can_be_given_in_one_line(key: str, value: str, meant: tuple[objec
         ("cache.ttl_s", "0", "greater than 0"),
         ("cache.disk_admission", "third", "'first' or 'second'"),
         ("engine.after_hangup", "go on", "finish_segment"),
-        ("voice.aliases", "zoe", "one=this"),
+        ("voice.aliases", "zoe", "name=value"),
         ("voice.aliases", "zoe=af_bela", "no voice 'af_bela'"),
         ("voice.aliases", "af_bella=af_sky", "af_bella is a voice itself"),
     ],

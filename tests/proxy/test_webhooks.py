@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from tests.proxy.conftest import HIT, MISS, Barrier, Edge, Heard
+from proxy.settings import AuthSettings, Settings
+from tests.proxy.conftest import HIT, MISS, Barrier, Edge, Heard, StartEdge
 
 VAPI = "/v1/webhooks/vapi"
 JAMBONZ = "/v1/webhooks/jambonz"
@@ -181,3 +184,22 @@ async def test_a_mistake_is_told(
     assert (heard.status, error["param"]) == (400, param)
     assert says in error["message"]
     assert edge.syntheses() == {}
+
+
+# Keys.
+
+
+async def test_vapis_secret_is_a_key_and_only_there(
+    start_edge: StartEdge, settings: Settings
+) -> None:
+    auth = AuthSettings(keys={"desk": SecretStr("a-key-of-the-desk")})
+    edge = await start_edge(settings=replace(settings, auth=auth))
+    for path, body in ((VAPI, vapi()), (JAMBONZ, jambonz())):
+        secret = {"X-VAPI-SECRET": "a-key-of-the-desk"}
+        bearer = {"Authorization": "Bearer a-key-of-the-desk"}
+        wrong = {"X-VAPI-SECRET": "a-key-of-nobody"}
+        statuses = [
+            (await edge.client.post(path, json=body, headers=headers)).status
+            for headers in ({}, wrong, secret, bearer)
+        ]
+        assert statuses == [401, 401, 200 if path == VAPI else 401, 200]

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import Discriminator
 
-from proxy.api.admin_routes import ADMIN_PATH
+from proxy.api.access import ADMIN_PATH
 from proxy.api.admin_schema import Filters, PurgeRequest, VerifyRequest
 from proxy.api.cache_admin import CACHE_PATH
+from proxy.api.keys_admin import KEYS_PATH
 from proxy.api.openapi import replies
 from proxy.api.openapi.operation import Access, Answer, Body, Operation
 from proxy.api.phrasebook_admin import (
@@ -52,7 +53,7 @@ ADMINISTRATION: Mapping[tuple[str, str], Operation] = {
         "verifyCache",
         "Read and check every entry",
         {200: Answer("What is found, a line each.", _CacheSteps, media_types=_LINES)},
-        (400, 413, 503),
+        (400, 408, 413, 503),
         tag="cache",
         body=Body(VerifyRequest, required=False, examples={"look": {"repair": False}}),
         access=Access.ADMIN,
@@ -61,7 +62,7 @@ ADMINISTRATION: Mapping[tuple[str, str], Operation] = {
         "purgeCache",
         "Delete entries",
         {200: Answer("How far it is, line by line.", _CacheSteps, media_types=_LINES)},
-        (400, 413, 503),
+        (400, 408, 413, 503),
         tag="cache",
         body=Body(PurgeRequest, examples={"all": {"all": True}, "voice": {"voice": "af_bella"}}),
         access=Access.ADMIN,
@@ -79,7 +80,7 @@ ADMINISTRATION: Mapping[tuple[str, str], Operation] = {
         "importCache",
         "Take the entries of an archive",
         {200: Answer("How far it is, line by line.", _CacheSteps, media_types=_LINES)},
-        (400, 503),
+        (400, 408, 503),
         tag="cache",
         body=Body(media_type=_TAR),
         access=Access.ADMIN,
@@ -88,7 +89,7 @@ ADMINISTRATION: Mapping[tuple[str, str], Operation] = {
         "warm",
         "Render what is missing of the phrasebooks",
         {200: Answer("What is done, line by line.", _WarmSteps, media_types=_LINES)},
-        (400, 409, 413, 503),
+        (400, 408, 409, 413, 503),
         tag="phrasebooks",
         body=Body(WarmRequest, required=False, examples={"plan": {"dry_run": True}}),
         access=Access.ADMIN,
@@ -130,11 +131,18 @@ ADMINISTRATION: Mapping[tuple[str, str], Operation] = {
         query=MineRequest,
         access=Access.ADMIN,
     ),
+    ("GET", KEYS_PATH): Operation(
+        "listKeys",
+        "What came with which API key",
+        {200: Answer("Counts since the server started.", replies.KeyCounts)},
+        tag="speech",
+        access=Access.ADMIN,
+    ),
     ("GET", f"{ADMIN_PATH}/unknown-fields"): Operation(
         "listUnknownFields",
         "Fields of speech requests that were ignored",
         {200: Answer("How many requests had each.", replies.UnknownFields)},
-        tag="cache",
+        tag="speech",
         access=Access.ADMIN,
     ),
 }

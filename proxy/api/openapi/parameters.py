@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.api.openapi import JsonObject
+from proxy.api.signed_address import PATTERN
 from synth.audio.codecs import SAMPLE_RATES_HZ
 from synth.audio.formats import FORMATS
 
@@ -46,6 +47,7 @@ HEADERS: Mapping[str, JsonObject] = {
     "Allow": _header("The methods that the address takes.", required=True),
     "WWW-Authenticate": _header("How to send a key.", required=True),
     "X-Accel-Buffering": _header("`no`, on what is streamed: for nginx.", enum=["no"]),
+    "retry-after-ms": _header("The same in milliseconds.", pattern=r"^\d+$"),
     "Retry-After": _header("Seconds after which to ask again.", pattern=r"^\d+$"),
 }
 
@@ -91,6 +93,9 @@ PARAMETERS: Mapping[str, JsonObject] = {
     "model": _in_path("model", "Any name is the one model.", minLength=1),
     "clip_id": _in_path("id", "Of the reply.", pattern="^[0-9a-f]{32}$"),
     "clip_ext": _in_path("ext", "Of its format.", enum=_EXTENSIONS),
+    "signature": _in_path(
+        "signature", "When it expires, and by whose key.", pattern=f"^{PATTERN}$"
+    ),
     "book": _in_path("name", "Of a phrasebook in use.", minLength=1),
 }
 """By the name that operations know them by."""

@@ -31,11 +31,11 @@ _HEADERS: Mapping[int, Sequence[str]] = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
     416: ("Content-Range",),
-    429: ("Retry-After",),
+    429: ("Retry-After", "retry-after-ms"),
     503: ("Retry-After",),
 }
 
-SPOKEN = (400, 413, 502, 503, 504)
+SPOKEN = (400, 408, 413, 502, 503, 504)
 """What anything that is spoken may come to."""
 
 

@@ -209,6 +209,24 @@ class UnknownFields(_Told):
     unknown_fields: list[UnknownField]
 
 
+class KeyCount(_Told):
+    """What came with one API key."""
+
+    name: str
+    requests: int
+    """Those that were let in."""
+    limited: int
+    """Those that came too often."""
+
+
+class KeyCounts(_Told):
+    """What came with the API keys there are."""
+
+    keys: list[KeyCount]
+    refused: int
+    """Requests with a key that is none of them, or without."""
+
+
 class Document(_Told):
     """An OpenAPI document."""
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, create_model
 
 from proxy.api import events
 from proxy.api.answer import CLIPS_PATH
+from proxy.api.gate import SIGNED_CLIPS, VAPI_PATH
 from proxy.api.openapi import JsonObject
 from proxy.api.openapi.operation import Access, Answer, Body, Operation
 from proxy.api.openapi.refusals import SPOKEN
@@ -16,7 +17,6 @@ from proxy.api.schema import SpeechRequest
 from proxy.api.webhooks import (
     JAMBONZ_PATH,
     JAMBONZ_QUERY,
-    VAPI_PATH,
     VAPI_QUERY,
     JambonzRequest,
     VapiRequest,
@@ -72,7 +72,7 @@ def _speech(id: str, parameters: tuple[str, ...] = ()) -> Operation:
     )
 
 
-def _clip(id: str, summary: str) -> Operation:
+def _clip(id: str, summary: str, signed: bool = False) -> Operation:
     return Operation(
         id,
         summary,
@@ -85,9 +85,12 @@ def _clip(id: str, summary: str) -> Operation:
             ),
             304: Answer("These bytes are here already.", media_types=(), headers=_CLIP_HEADERS),
         },
-        (404, 412, 416, 502, 503),
-        parameters=("clip_id", "clip_ext", "request_id", *_CONDITIONS, "range", "if_range"),
-        access=Access.CALLER,
+        (*((403,) if signed else ()), 404, 412, 416, 502, 503),
+        parameters=(
+            *(("signature",) if signed else ()),
+            *("clip_id", "clip_ext", "request_id", *_CONDITIONS, "range", "if_range"),
+        ),
+        access=Access.ANYBODY if signed else Access.CALLER,
     )
 
 
@@ -119,6 +122,12 @@ SPEECH: Mapping[tuple[str, str], Operation] = {
     ("POST", "/v1/rate/{base_rate_hz}/audio/speech"): _speech("createSpeechAtRate", ("base_rate",)),
     ("GET", f"{CLIPS_PATH}/{{id}}.{{ext}}"): _clip("getClip", "Fetch a reply again"),
     ("HEAD", f"{CLIPS_PATH}/{{id}}.{{ext}}"): _clip("headClip", "Ask about a reply"),
+    ("GET", SIGNED_CLIPS): _clip(
+        "getSignedClip", "Fetch a reply again, without a key", signed=True
+    ),
+    ("HEAD", SIGNED_CLIPS): _clip(
+        "headSignedClip", "Ask about a reply, without a key", signed=True
+    ),
     ("POST", VAPI_PATH): _webhook(
         "speakForVapi",
         "Vapi, as raw samples",
