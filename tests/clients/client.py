@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -54,8 +55,9 @@ class Client:
         log = self.folder / "install.log"
         if not log.exists():
             return "is not installed: run scripts/clients"
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return f"cannot be installed here: {lines[-1] if lines else 'its log is empty'}"
+        lines = log.read_text(encoding="utf-8").splitlines()
+        wrong = [line for line in lines if re.match(r"(npm )?error\b", line, re.IGNORECASE)]
+        return f"cannot be installed here: {[*wrong, *lines[-1:], 'nothing was said'][0]}"
 
     @contextmanager
     def driving(self, case: str, **job: Any) -> Iterator[Drive]:

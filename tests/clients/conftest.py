@@ -8,7 +8,7 @@ them, in `recorded`, and what they make of the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ __all__ = ["barrier", "cache", "http", "recogniser", "server", "start_server", "
 
 _MATRIX = pytest.StashKey[Matrix]()
 
+TEXT = "Your table is booked. We look forward to seeing you."
+VOICE = "alloy"
+
 KEY = "sk-of-a-client"
 """Asked for by servers that have keys; the others take any."""
 
@@ -40,9 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     outcome = yield
     report: pytest.TestReport = outcome.get_result()  # type: ignore[attr-defined]
     case = item.get_closest_marker("case")
@@ -105,9 +106,3 @@ class Real:
 @pytest.fixture
 def real(server: Server, http: aiohttp.ClientSession, recogniser: Recogniser) -> Real:
     return Real(server, http, recogniser)
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Callable[[str], Path]:
-    """Where a driver puts what it got."""
-    return lambda name: tmp_path / name

@@ -15,6 +15,7 @@ CASES = {
     "503": "the same, where the engine is busy",
     "death": "a reply that breaks off is an error to it, and is not kept",
     "voices": "OpenAI's 13 voices",
+    "rate": "audio at 8 kHz, by the name of the model or by the address",
     "default": "as it comes, with nothing set",
     "pcm": "response_format pcm",
     "tts-1": "the models that are not asked for events",

@@ -57,7 +57,7 @@ async def _speak(job: dict[str, Any], voice: str) -> tuple[Ear, list[str]]:
     service = OpenAITTSService(api_key=job["key"], base_url=job["base_url"], settings=settings)
     worker = PipelineWorker(
         Pipeline([service, ear]),
-        params=PipelineParams(audio_out_sample_rate=24_000),
+        params=PipelineParams(audio_out_sample_rate=job.get("rate_hz", 24_000)),
         cancel_on_idle_timeout=False,
         enable_rtvi=False,
     )
