@@ -24,25 +24,23 @@ Said = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A package that calls us. What it is pinned to is in `pins`, under its name."""
+    """A package that will call this server. Its version is pinned in `pins`."""
 
     name: str
+    """Of its pins, and of the folder it is installed in."""
+    label: str
     driver: str
 
     @property
-    def pins(self) -> Path:
-        [pins] = (_HERE / "pins").glob(f"{self.name}.*")
-        return pins
-
-    @property
     def title(self) -> str:
-        """Its package and version, as a row of the matrix."""
-        text = self.pins.read_text(encoding="utf-8")
-        if self.pins.suffix == ".json":
-            [(package, version)] = json.loads(text)["dependencies"].items()
+        """What it is called, and its version: a row of the matrix."""
+        [pins] = (_HERE / "pins").glob(f"{self.name}.*")
+        text = pins.read_text(encoding="utf-8")
+        if pins.suffix == ".json":
+            [version] = json.loads(text)["dependencies"].values()
         else:
-            package, version = text.split()[0].split("==")
-        return f"{package} {version}"
+            version = text.split()[0].partition("==")[2]
+        return f"{self.label} {version}"
 
     @property
     def folder(self) -> Path:
@@ -121,10 +119,10 @@ class Drive:
         self._errors.clear()
 
 
-OPENAI_PYTHON = Client("openai-python", "drive_openai.py")
-OPENAI_NODE = Client("openai-node", "drive_openai.mjs")
-LIVEKIT_1_8 = Client("livekit-1.8", "drive_livekit.py")
-LIVEKIT_1_6 = Client("livekit-1.6", "drive_livekit.py")
-PIPECAT = Client("pipecat", "drive_pipecat.py")
-LITELLM = Client("litellm", "drive_litellm.py")
-JAMBONZ = Client("jambonz", "drive_jambonz.cjs")
+OPENAI_PYTHON = Client("openai-python", "openai-python", "drive_openai.py")
+OPENAI_NODE = Client("openai-node", "openai-node", "drive_openai.mjs")
+LIVEKIT_1_8 = Client("livekit-1.8", "livekit-plugins-openai", "drive_livekit.py")
+LIVEKIT_1_6 = Client("livekit-1.6", "livekit-plugins-openai", "drive_livekit.py")
+PIPECAT = Client("pipecat", "pipecat-ai", "drive_pipecat.py")
+LITELLM = Client("litellm", "LiteLLM", "drive_litellm.py")
+JAMBONZ = Client("jambonz", "jambonz speech-utils", "drive_jambonz.cjs")
