@@ -16,7 +16,7 @@ from typing import Any
 _HERE = Path(__file__).parent
 _ENVIRONMENTS = _HERE.parents[1] / ".venv-clients"
 
-_DEADLINE_S = 120.0
+_DEADLINE_S = 60.0
 
 Said = Mapping[str, Any]
 """A line of JSON that a driver printed."""

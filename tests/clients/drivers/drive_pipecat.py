@@ -44,8 +44,9 @@ class Ear(FrameProcessor):
 
 
 async def main(job: dict[str, Any]) -> None:
-    for voice in job["voices"]:
-        ear, errors = await _speak(job, voice)
+    # A service waits some seconds after its last audio.
+    spoken = await asyncio.gather(*(_speak(job, voice) for voice in job["voices"]))
+    for voice, (ear, errors) in zip(job["voices"], spoken, strict=True):
         (Path(job["save"]) / voice).write_bytes(bytes(ear.audio))
         say("spoken", voice=voice, rates_hz=sorted(ear.rates_hz), errors=errors)
     say("done")
