@@ -26,6 +26,7 @@ CASES = {
     "304": "what it keeps is not sent again",
     "wav": "a header it can read",
     "ulaw": "mu-law at 8 kHz",
+    "sln16": "samples by the name of their rate",
     "key": "its secret counts as the key",
     "probes": "what it asks before it speaks",
 }

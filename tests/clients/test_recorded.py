@@ -40,7 +40,7 @@ async def address(real: Real, http: aiohttp.ClientSession, **fields: Any) -> str
 
 
 @case(TWILIO, "GET")
-@pytest.mark.parametrize("format", ["mp3", "wav"])
+@pytest.mark.parametrize("format", ["mp3", "wav", "wav_ulaw"])
 async def test_twilio_plays_the_address_of_a_reply(
     format: str, real: Real, http: aiohttp.ClientSession
 ) -> None:
@@ -87,6 +87,17 @@ async def test_asterisk_reads_mu_law_by_its_name(real: Real, http: aiohttp.Clien
     await real.check(answer.body, TEXT, VOICE, "ulaw", 8000)
 
 
+@case(ASTERISK, "sln16")
+@pytest.mark.parametrize(("format", "rate_hz"), [("sln", 8000), ("sln16", 16_000)])
+async def test_asterisk_reads_samples_by_the_name_of_their_rate(
+    format: str, rate_hz: int, real: Real, http: aiohttp.ClientSession
+) -> None:
+    path = await address(real, http, response_format="l16", sample_rate=rate_hz)
+    answer = replay(real.server.url, "asterisk", path=path)
+    assert (answer.status, read_by_asterisk(path, answer)) == (200, format)
+    await real.check(answer.body, TEXT, VOICE, "l16", rate_hz)
+
+
 @case(ASTERISK, "304")
 async def test_asterisk_learns_by_head_that_nothing_has_changed(
     real: Real, http: aiohttp.ClientSession
@@ -108,6 +119,7 @@ async def test_asterisk_learns_by_head_that_nothing_has_changed(
     [
         ({"response_format": "wav"}, "wav", 24_000),
         ({"response_format": "wav", "sample_rate": 8000}, "wav", 8000),
+        ({"response_format": "wav_ulaw"}, "wav", 8000),
         ({"response_format": "mp3"}, "mp3", 24_000),
     ],
 )
