@@ -21,7 +21,8 @@ _ANY_RATE_HZ = 16_000
 
 def as_wav(reply: bytes, format: str, rate_hz: int = 24_000) -> bytes:
     """A file that any decoder reads. `rate_hz` counts where `format` has no header."""
-    if format == "aac":  # libsndfile does not know it.
+    if format in ("aac", "flac"):
+        # libsndfile does not know AAC, nor FLAC whose header leaves the length open.
         samples = decode_audio(io.BytesIO(reply), sampling_rate=_ANY_RATE_HZ)
         rate_hz = _ANY_RATE_HZ
     elif format in _RAW:

@@ -18,10 +18,13 @@ async function main(job) {
       return response;
     },
   });
-  const reply = await client.audio.speech.create(job.speech);
   if (job.case === "whole") {
-    writeFileSync(job.save, Buffer.from(await reply.arrayBuffer()));
+    for (let left = job.times ?? 1; left > 0; left -= 1) {
+      const reply = await client.audio.speech.create(job.speech);
+      writeFileSync(job.save, Buffer.from(await reply.arrayBuffer()));
+    }
   } else {
+    const reply = await client.audio.speech.create(job.speech);
     const file = createWriteStream(job.save);
     for await (const chunk of reply.body) {
       file.write(chunk);

@@ -32,7 +32,8 @@ def _sync(job: dict[str, Any]) -> None:
     speech, save = job["speech"], Path(job["save"])
     match job["case"]:
         case "whole":
-            save.write_bytes(client.audio.speech.create(**speech).content)
+            for _ in range(job.get("times", 1)):
+                save.write_bytes(client.audio.speech.create(**speech).content)
         case "streamed":
             with (
                 client.audio.speech.with_streaming_response.create(**speech) as reply,
@@ -58,7 +59,8 @@ async def _async(job: dict[str, Any]) -> None:
     speech, save = job["speech"], Path(job["save"])
     match job["case"]:
         case "whole":
-            save.write_bytes((await client.audio.speech.create(**speech)).content)
+            for _ in range(job.get("times", 1)):
+                save.write_bytes((await client.audio.speech.create(**speech)).content)
         case "streamed":
             with save.open("wb") as file:
                 async with client.audio.speech.with_streaming_response.create(**speech) as reply:
