@@ -61,7 +61,7 @@ class Matrix:
         for client in clients:
             cells = [self._cells.get((client, case), "").rjust(max(4, len(case))) for case in cases]
             rows.append(_row(client.ljust(width), cells))
-        rows += [f"SKIPPED {client}: {reason}" for client, reason in self._reasons.items()]
+        rows += [f"SKIPPED: {reason}" for reason in self._reasons.values()]
         return rows
 
 
