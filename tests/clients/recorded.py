@@ -1,7 +1,8 @@
 """Requests as Twilio, Asterisk, FreeSWITCH and Vapi send them, and what they make of the answers.
 
 Those of Asterisk and FreeSWITCH are what their sources have libcurl send (`res_http_media_cache.c`,
-`mod_http_cache.c`). Twilio's and Vapi's are as their documentation and recorded requests have them.
+`mod_http_cache.c`). Vapi's is as its documentation has it, and Twilio's by its documentation and what
+its proxy is known to send elsewhere.
 """
 
 from __future__ import annotations

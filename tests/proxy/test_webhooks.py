@@ -166,7 +166,7 @@ async def test_in_its_own_language_a_voice_keeps_its_accent(
         ("", {"voice": "zoe"}, "voice", "no voice 'zoe'"),
         ("", {"language": "da-DK"}, "lang_code", "da-DK"),
         ("?response_format=opus", {}, "response_format", "l16, wav, mp3"),
-        ("?sample_rate=22050", {}, "sample_rate", "8000, 16000, 24000, 48000"),
+        ("?sample_rate=22050", {}, "sample_rate", "8000, 16000"),
         ("?sample_rate=8khz", {}, "sample_rate", "8khz"),
         ("?speed=fast", {}, "speed", "'speed' is wrong"),
         ("?speed=null", {}, "speed", "'speed' is wrong"),
