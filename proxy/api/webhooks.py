@@ -35,7 +35,7 @@ JAMBONZ_QUERY = ("speed", "phrasebook", "response_format", "sample_rate")
 JAMBONZ_FORMATS = ("l16", "wav", "mp3")
 """Those that it plays. The first is the default: a telephone's samples, with nothing to decode."""
 JAMBONZ_L16_RATES_HZ = (8_000, 16_000)
-"""It hands others on by names that FreeSWITCH takes for samples of 24 and 32 bits, or for nothing."""
+"""It hands others on by names that FreeSWITCH takes for samples of 24 or 32 bits, or not at all."""
 
 Body = TypeVar("Body", bound=BaseModel)
 

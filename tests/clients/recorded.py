@@ -1,8 +1,8 @@
 """Requests as Twilio, Asterisk, FreeSWITCH and Vapi send them, and what they make of the answers.
 
 Those of Asterisk and FreeSWITCH are what their sources have libcurl send (`res_http_media_cache.c`,
-`mod_http_cache.c`). Vapi's is as its documentation has it, and Twilio's by its documentation and what
-its proxy is known to send elsewhere.
+`mod_http_cache.c`). Vapi's is as its documentation has it, and Twilio's by its documentation and
+what its proxy is known to send elsewhere.
 """
 
 from __future__ import annotations
