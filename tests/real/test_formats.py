@@ -28,8 +28,11 @@ TEXT = "Thank you for calling the front desk. Your table is booked for seven. An
 WRITE_SAMPLES = 30_000
 """A sentence or so at a time, as a reply is made."""
 
-MP3_STREAM_MAY_BE_LONGER_S = 0.24
-"""A stream of MP3 cannot tell the codec's delay, nor its end: at 8 kHz frames have 72 ms."""
+MP3_STREAM_MAY_BE_LONGER_S = {8_000: 0.056}
+"""By sample rate in Hz. A stream of MP3 cannot tell its end, and at 8 kHz a frame has 72 ms."""
+
+MP3_STREAM_MAY_BE_SHORTER_S = 0.018
+"""A last frame that is nearly all padding is left out, and with it so much of the silence."""
 
 LOWEST_AND_DEFAULT = sorted(
     {
@@ -121,14 +124,15 @@ def test_the_kept_file_lasts_as_long_as_the_speech_and_begins_with_it(
 def test_a_stream_has_all_of_the_speech(name: str, pcm: Pcm, decode: Decode) -> None:
     rate_hz = rate_of(name)
     heard, whole = decode(name, "stream", rate_hz), decode(name, "whole", rate_hz)
-    spare_s = MP3_STREAM_MAY_BE_LONGER_S if FORMATS[name].codec == "mp3" else 0.02
+    spare_s, missing_s = 0.02, 0.005
+    if FORMATS[name].codec == "mp3":
+        spare_s = MP3_STREAM_MAY_BE_LONGER_S.get(rate_hz, 0.02)
+        missing_s = MP3_STREAM_MAY_BE_SHORTER_S
     longer_s = len(heard) / rate_hz - len(pcm) / SAMPLE_RATE_HZ
-    assert -0.005 < longer_s < spare_s
-    lag = lag_of(heard, whole)
-    assert 0 <= lag / rate_hz < spare_s
-    same = heard[lag : lag + len(whole)]
-    assert len(same) == len(whole)
-    assert np.abs(same - whole).max() <= 2
+    assert -missing_s < longer_s < spare_s
+    same = min(len(heard), len(whole))
+    assert np.abs(heard[:same] - whole[:same]).max() <= 2
+    assert np.abs(whole[same:]).max(initial=0) < 330  # Nobody hears it: it is under -40 dBFS.
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "mp3_8000_24k"])

@@ -64,7 +64,7 @@ def decode(name: str, data: bytes) -> Pcm:
         case "wav":
             return _by_python(data, format.sample_rate_hz)
         case "ulaw" | "alaw" | "aac" | "flac":
-            return _by_ffmpeg(data, format.sample_rate_hz, _CONTAINERS[format.codec])
+            return decode_by_ffmpeg(data, format.sample_rate_hz, _CONTAINERS[format.codec])
     pcm, told_hz = soundfile.read(io.BytesIO(data), dtype="int16")
     assert told_hz == format.sample_rate_hz and pcm.ndim == 1
     return np.asarray(pcm, dtype=np.int16)
@@ -78,8 +78,9 @@ def _by_python(data: bytes, rate_hz: int) -> Pcm:
     return np.frombuffer(frames, dtype="<i2").astype(np.int16)
 
 
-def _by_ffmpeg(data: bytes, rate_hz: int, container: str) -> Pcm:
-    options = {"sample_rate": str(rate_hz)} if "law" in container else {}
+def decode_by_ffmpeg(data: bytes, rate_hz: int, container: str | None = None) -> Pcm:
+    """`container` is FFmpeg's name; None lets it find out."""
+    options = {"sample_rate": str(rate_hz)} if container and "law" in container else {}
     found = [np.zeros(0, dtype=np.int16)]
     with av.open(io.BytesIO(data), "r", format=container, options=options) as file:
         assert file.streams.audio[0].rate == rate_hz

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import soundfile
 
 from synth.audio.encoders.encoder import Finished
+from synth.audio.encoders.mp3_frames import (
+    last_frame_bytes,
+    open_info_frame,
+    samples_of_frame,
+    surplus_samples,
+)
+from synth.audio.trim import AUDIBLE
 from synth.engine import Pcm
 
 _MP3_KBPS = {
@@ -23,6 +31,12 @@ _MORE_KBPS = {8_000: 1.2}
 """Is added to what is asked for, by sample rate; 0.25 at others. libsndfile rounds down, so that
 exactly 64 may be 63. LAME writes at the nearest rate that there is, but chooses its filters by what
 was asked. What was kept before there was a choice was asked for like this, and stays the same."""
+
+_LONGEST_PADDING_S = 0.019
+_MOST_LOST_S = 0.017
+"""Of the audio, with the last frame. Together they are a frame at 16 kHz; at 8 kHz it has twice as
+much, so that there a stream may be up to 55 ms longer than its audio. Replies end with 40 ms in
+which nothing is heard."""
 
 _FLAC_LEVEL = 0.25
 """libsndfile's name for libFLAC's level 2: the highest with blocks of 1,152 samples. Above it they
@@ -55,14 +69,21 @@ class Mp3Encoder:
     """Constant bit rate, through LAME. Holds back up to three frames: 73 ms at 24 kHz.
 
     LAME's first frame carries no audio but the true length, and is written again at the end. Before
-    that it says "one frame", and some decoders believe it: a stream goes without it. That is also
-    why the bit rate is constant: without that frame, decoders work the length out from the rate of
-    the next one, and libsndfile's own cuts the end off a stream of variable rate.
+    that it says nothing. A stream has another in its place, which tells the codec's delay and
+    leaves the length open. That is also why the bit rate is constant: without the length, decoders
+    work it out from the rate of the next frame, and libsndfile's own cuts the end off a stream of
+    variable rate.
+
+    What LAME fills its last frame up with cannot be told in a stream. Where that is more than
+    19 ms, and no sound is lost, the stream goes without the frame.
     """
 
     def __init__(self, sample_rate_hz: int, bitrate_kbps: int) -> None:
         lowest, highest = _MP3_KBPS[sample_rate_hz]
         asked_kbps = min(bitrate_kbps + _MORE_KBPS.get(sample_rate_hz, 0.25), highest)
+        self._sample_rate_hz = sample_rate_hz
+        self._end: Pcm = np.zeros(0, dtype=np.int16)
+        self._began = False
         self._file = _File()
         self._encoder = soundfile.SoundFile(
             self._file,
@@ -78,12 +99,39 @@ class Mp3Encoder:
     def write(self, pcm: Pcm) -> bytes:
         self._encoder.write(pcm)
         self._encoder.flush()
-        return self._file.unsent(self._file.first_write_bytes)
+        kept = slice(-self._samples(_MOST_LOST_S), None)
+        self._end = np.concatenate([self._end, pcm[kept]])[kept]
+        return self._begun(self._file.unsent(self._file.first_write_bytes))
 
     def finish(self) -> Finished:
         self._encoder.close()
+        whole = self._file.getvalue()
         tail = self._file.unsent(self._file.first_write_bytes)
-        return Finished(tail=tail, whole=self._file.getvalue())
+        if tail and self._ends_in_padding(whole):
+            tail = tail[: -last_frame_bytes(whole, self._file.first_write_bytes)]
+        return Finished(tail=self._begun(tail), whole=whole)
+
+    def _begun(self, data: bytes) -> bytes:
+        """With a stream's first frame, where these are its first bytes."""
+        if self._began or not data:
+            return data
+        self._began = True
+        return open_info_frame(self._file.getvalue()[: self._file.first_write_bytes]) + data
+
+    def _ends_in_padding(self, whole: bytes) -> bool:
+        """Whether a stream is nearer to its length without the last frame, and nobody hears it."""
+        most_lost = self._samples(_MOST_LOST_S)
+        surplus = surplus_samples(whole)
+        lost = max(samples_of_frame(whole) - surplus, 0)
+        # FFmpeg opens nothing that has a single frame left, as the shortest audio would.
+        too_short = len(self._end) < most_lost
+        if too_short or surplus <= self._samples(_LONGEST_PADDING_S) or lost > most_lost:
+            return False
+        lost_peak = np.abs(self._end[len(self._end) - lost :].astype(np.int32)).max(initial=0)
+        return bool(lost_peak <= AUDIBLE * np.iinfo(np.int16).max)
+
+    def _samples(self, seconds: float) -> int:
+        return round(seconds * self._sample_rate_hz)
 
 
 class FlacEncoder:
