@@ -135,7 +135,8 @@ _CODECS = (
     "wav_alaw",
     "l16",
 )
-_RESPONSE_FORMAT = rf"^(?:{'|'.join(_CODECS)})(?:_(?P<rate>[1-9]\d{{3,5}}))?$"
+_RATES = r"(?:_(?P<rate>[1-9]\d{3,5}))?(?:_[1-9]\d{0,2}k)?"
+_RESPONSE_FORMAT = rf"^(?:{'|'.join(_CODECS)}){_RATES}$"
 _VOICE = r"[^()+\s]+(?:\s*\(\s*\d{1,9}(?:\.\d{1,4})?\s*\))?"
 _VOICES = rf"^\s*{_VOICE}(?:\s*\+\s*{_VOICE})*\s*$"
 
@@ -157,7 +158,7 @@ class KokoroSettings(BaseModel):
     """A name, or a blend: `af_bella(2)+af_sky(1)`."""
     speed: Annotated[float, Field(ge=0.25, le=4.0)] = 1.0
     response_format: Annotated[str, Field(pattern=_RESPONSE_FORMAT)] = "mp3"
-    """A codec, or one with its sample rate in Hz, such as `pcm_8000`."""
+    """A codec, or one with its rates, such as `pcm_8000` and `mp3_8000_24k`."""
     sample_rate: Annotated[int, Field(gt=0)] | None = None
     """In Hz. None: what `response_format` says, or the codec's own."""
     bitrate_kbps: Annotated[int, Field(gt=0)] | None = None

@@ -137,6 +137,8 @@ def _check_keys(keys: Mapping[str, pydantic.SecretStr]) -> Mapping[str, pydantic
     found = [key.get_secret_value() for key in keys.values()]
     if not all(key.isascii() and key.isprintable() and " " not in key for key in found):
         raise ValueError("a key has letters, digits and signs of ASCII, and no blank")
+    if min(map(len, found), default=_MIN_KEY_CHARS) < _MIN_KEY_CHARS:
+        raise ValueError(f"a key is too short: {_MIN_KEY_CHARS} characters or more")
     if len(set(found)) < len(found):
         raise ValueError("two names have the same key")
     return keys
@@ -156,6 +158,7 @@ def _upper_case(value: object) -> object:
 
 _SIZE = BeforeValidator(_read_size)
 
+_MIN_KEY_CHARS = 8
 _KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -169,7 +172,7 @@ class ServerSettings:
     """Port to listen on; 0 takes a free one and logs it."""
     max_body_bytes: Annotated[int, Field(ge=1024), _SIZE] = 256 * 1024
     """A larger request body is refused with 413."""
-    admin_key: Annotated[pydantic.SecretStr, Field(min_length=8)] | None = None
+    admin_key: Annotated[pydantic.SecretStr, Field(min_length=_MIN_KEY_CHARS)] | None = None
     """Asked for as `Authorization: Bearer KEY` by everything under `/v1/admin`. Without a key those
     addresses answer on a loopback address only. 8 characters or more. Set it as an environment
     variable or in the file: others can read the command line."""
@@ -209,14 +212,14 @@ class AuthSettings:
     """Who may ask for speech."""
 
     keys: Annotated[
-        Mapping[str, Annotated[pydantic.SecretStr, Field(min_length=8)]],
+        Mapping[str, pydantic.SecretStr],
         BeforeValidator(_read_pairs),
         AfterValidator(_check_keys),
     ] = field(default_factory=dict)
-    """API keys by name. Once there is one, everything but `/`, `/health` and `/v1/` wants a key, as
-    `Authorization: Bearer KEY`. In the file a mapping; elsewhere `desk=KEY,sales=KEY`. 8 characters
-    or more, best 32 at random. Set them as an environment variable or in the file: others can read
-    the command line."""
+    """API keys by name. Once there is one, everything but `/`, `/health`, `/v1/` and
+    `/openapi.json` wants a key, as `Authorization: Bearer KEY`. In the file a mapping; elsewhere
+    `desk=KEY,sales=KEY`. 8 characters or more, best 32 at random. Set them as an environment
+    variable or in the file: others can read the command line."""
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     """How often each key may ask. So many requests may come at once; from then on it is evenly one
     after another. What is too much is refused with 429. By default without limit."""

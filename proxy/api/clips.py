@@ -67,8 +67,10 @@ class ClipsApi:
         expires_at_s = self._check_signature(request.match_info.get("signature"), f"{id}.{ext}")
         request[CACHE_STATUS] = miss(id)
         async with self._speaker.listen_to(id) as reply:
-            if reply is None or ext not in format_named(reply.format).extensions:
+            if reply is None:
                 raise _no_such_clip()
+            if ext not in (known := format_named(reply.format).extensions):
+                raise NoSuchClip(f"This reply is a .{known[0]}, and not a .{ext}.")
             await reply.begin()
             if reply.stand_in is not None:
                 raise _no_such_clip()  # Another speaks it now than whose address this is.

@@ -28,6 +28,9 @@ from synth.engine import (
 from synth.verify import VerifierUnavailable
 from synth.voices import UnknownLanguage, UnknownVoice
 
+TOO_LONG = "string_above_max_length"
+"""The `code` of a text that is longer than may be said."""
+
 
 class BadRequest(Exception):
     """The request cannot be read. The message is for the one who sent it."""

@@ -16,7 +16,7 @@ other lines."""
 _BATCH_LINES = 32
 """More would keep other requests waiting for longer than a look-up takes."""
 
-_PROBED = ("/health",)
+_PROBED = ("/health", "/health/live", "/health/ready")
 """Asked by machines every few seconds: not worth a line each."""
 
 _LINE = "%s %s %s %s%s %.1f ms id=%s%s"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from proxy.api.errors import BadRequest
+from proxy.api.errors import TOO_LONG, BadRequest
 from proxy.speech.plan import DEFAULT_FORMAT, Wanted
 from synth.audio.codecs import SAMPLE_RATES_HZ
 from synth.audio.formats import FORMATS, Format, NoSuchFormat, format_named, format_of, rates_in
@@ -58,7 +58,7 @@ class SpeechRequest(BaseModel):
     phrasebook: _Name | None = None
     """The phrasebook by whose lexicon words are pronounced."""
     stream_format: Literal["audio", "sse"] = "audio"
-    """The bytes themselves, or events that carry them: see `proxy.api.events`."""
+    """`audio`: the bytes themselves; `sse`: events that carry them."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -198,7 +198,7 @@ def _explained(error: Any) -> BadRequest:
             return BadRequest(
                 f"'input' has {len(error['input'])} characters; {MAX_INPUT_CHARS} are allowed.",
                 param=field,
-                code="string_above_max_length",
+                code=TOO_LONG,
             )
         case "greater_than_equal" | "less_than_equal" | "finite_number", "speed":
             return BadRequest(

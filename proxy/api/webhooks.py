@@ -94,7 +94,9 @@ class WebhooksApi:
             )
         fields = {"response_format": "pcm", "sample_rate": asked.sampleRate, "input": asked.text}
         fields |= _query(request, VAPI_QUERY)
-        return await self._answer(request, fields, content_type="application/octet-stream")
+        return await self._answer(
+            request, fields, "message.text", content_type="application/octet-stream"
+        )
 
     async def jambonz(self, request: web.Request) -> web.StreamResponse:
         """In a format by whose Content-Type jambonz knows what to do with it, and whole: it plays
@@ -119,7 +121,7 @@ class WebhooksApi:
                 f"{', '.join(map(str, JAMBONZ_L16_RATES_HZ))}.",
                 param="sample_rate",
             )
-        return await self._answer(request, fields, whole=True)
+        return await self._answer(request, fields, "text", whole=True)
 
     def _language(self, voice: str, tag: str) -> str | None:
         """A caller of jambonz must name a language: where it is the voice's own, in whatever
@@ -132,12 +134,22 @@ class WebhooksApi:
         self,
         request: web.Request,
         fields: dict[str, object],
+        text_field: str,
         content_type: str | None = None,
         whole: bool = False,
     ) -> web.StreamResponse:
+        """`text_field` is where their request has the text."""
         began_s = time.perf_counter()
         terms = terms_of(request.headers.getall("Cache-Control", ()))
-        asked = self._speech.ask(parse_fields(fields), content_type=content_type)
+        try:
+            wanted = parse_fields(fields)
+        except BadRequest as error:
+            if error.param != "input":
+                raise
+            # By the name that they know it by.
+            told = str(error).replace("'input'", f"'{text_field}'")
+            raise BadRequest(told, text_field, error.code) from None
+        asked = self._speech.ask(wanted, content_type=content_type)
         return await self._speech.answer(request, asked, terms, began_s, whole)
 
 

@@ -49,7 +49,9 @@ class AdminClient:
         except aiohttp.ClientConnectorCertificateError as error:
             why = getattr(error.certificate_error, "verify_message", None) or "it is of another"
             raise CommandFailed(
-                f"the certificate of the server at {self.url} is not to be trusted: {why}"
+                f"the certificate of the server at {self.url} is not to be trusted: {why}. If it "
+                "is yours, name its file in the environment variable SSL_CERT_FILE; without --url "
+                "it is known by itself"
             ) from None
         except aiohttp.ServerFingerprintMismatch:
             raise CommandFailed(

@@ -150,7 +150,8 @@ class Schedule:
         too_many = waiting >= self._max_waiting
         if too_many or self._wait_s() > self._max_wait_s:
             raise Overloaded(
-                f"{waiting} replies wait for the engine already.", self._retry_after_s()
+                f"As many replies as may are waiting for the engine: {waiting}.",
+                self._retry_after_s(),
             )
 
     def _waiting_replies(self) -> int:

@@ -11,6 +11,9 @@ from synth.audio.formats import FORMATS
 
 EVERY_ANSWER = ("X-Request-Id", "Cache-Status", "Server-Timing")
 
+RATE_LIMIT = tuple(f"x-ratelimit-{what}-requests" for what in ("limit", "remaining", "reset"))
+"""Those of every answer to a key that has a limit."""
+
 
 def _header(description: str, required: bool = False, **schema: object) -> JsonObject:
     return {
@@ -36,7 +39,11 @@ HEADERS: Mapping[str, JsonObject] = {
         "Where the finished reply is found again. Missing where nothing is kept.",
         pattern="^/v1/audio/clips/",
     ),
-    "X-Voice": _header("The voice or blend, in its canonical spelling.", required=True),
+    "X-Voice": _header(
+        "The voice or blend, in its canonical spelling; or, where a provider spoke in the engine's "
+        "place, the provider's name and its voice, as in `spare/alloy`.",
+        required=True,
+    ),
     "X-Generation-Time": _milliseconds("Milliseconds of synthesis; of a stream, up to its start."),
     "X-Encode-Time": _milliseconds("Milliseconds of encoding; of a stream, up to its start."),
     "X-Total-Time": _milliseconds("Milliseconds in all; of a stream, up to its start."),
@@ -48,6 +55,10 @@ HEADERS: Mapping[str, JsonObject] = {
     "WWW-Authenticate": _header("How to send a key.", required=True),
     "X-Accel-Buffering": _header("`no`, on what is streamed: for nginx.", enum=["no"]),
     "retry-after-ms": _header("The same in milliseconds.", pattern=r"^\d+$"),
+    **{
+        name: _header("Of a key that has a limit: how many a minute, how many now, until when.")
+        for name in RATE_LIMIT
+    },
     "Retry-After": _header("Seconds after which to ask again.", pattern=r"^\d+$"),
 }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from proxy.api.errors import HTTP_CODES, PROBLEMS
+from proxy.api.errors import HTTP_CODES, PROBLEMS, TOO_LONG
 from proxy.api.openapi import JsonObject
 from proxy.api.openapi.operation import headers_of
+from proxy.api.openapi.parameters import RATE_LIMIT
 
 _MEANINGS: Mapping[int, str] = {
     400: "Something is wrong with the request; the message says what to change.",
-    401: "The key is missing or wrong.",
+    401: "The key is missing (`code` is null then) or wrong.",
     403: "Not for whoever asks.",
     404: "There is no such thing.",
     405: "The address does not take this method.",
@@ -31,7 +32,7 @@ _HEADERS: Mapping[int, Sequence[str]] = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
     416: ("Content-Range",),
-    429: ("Retry-After", "retry-after-ms"),
+    429: ("Retry-After", "retry-after-ms", *RATE_LIMIT),
     503: ("Retry-After",),
 }
 
@@ -46,6 +47,7 @@ def responses(schema: JsonObject, common_headers: Sequence[str]) -> JsonObject:
         codes[problem.status].add(problem.code)
     for status, code in HTTP_CODES.items():
         codes[status].add(code)
+    codes[400].add(TOO_LONG)
     return {
         f"Refused{status}": {
             "description": " ".join(

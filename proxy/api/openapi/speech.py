@@ -12,6 +12,7 @@ from proxy.api.answer import CLIPS_PATH
 from proxy.api.gate import SIGNED_CLIPS, VAPI_PATH
 from proxy.api.openapi import JsonObject
 from proxy.api.openapi.operation import Access, Answer, Body, Operation
+from proxy.api.openapi.parameters import RATE_LIMIT
 from proxy.api.openapi.refusals import SPOKEN
 from proxy.api.schema import SpeechRequest
 from proxy.api.webhooks import (
@@ -47,6 +48,7 @@ _JAMBONZ_EXAMPLE: JsonObject = {
 _REPLY_HEADERS = ("ETag", "Age", "X-Accel-Buffering")
 _SPOKEN_HEADERS = (
     *_REPLY_HEADERS,
+    *RATE_LIMIT,
     *("Content-Location", "X-Voice", "X-Generation-Time", "X-Encode-Time", "X-Total-Time"),
 )
 _CLIP_HEADERS = (*_REPLY_HEADERS, "Cache-Control", "Accept-Ranges")

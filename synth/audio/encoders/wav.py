@@ -59,7 +59,8 @@ class WavEncoder:
         fact = b""
         if law is not LINEAR:  # Others say how much of an extension follows, and their length.
             described += struct.pack("<H", 0)
-            samples = _UNKNOWN if data_bytes == _UNKNOWN else data_bytes // width
+            # Here players take the largest size there is for the true one, and 0 for "not known".
+            samples = 0 if data_bytes == _UNKNOWN else data_bytes // width
             fact = struct.pack("<4sII", b"fact", 4, samples)
         chunks = struct.pack("<4sI", b"fmt ", len(described)) + described + fact
         riff_bytes = 4 + len(chunks) + 8 + data_bytes + data_bytes % 2
