@@ -3,7 +3,8 @@
 A platform stores `KokoroSettings` with each agent. Whatever the agent says is asked of kokoro-edge
 first and, where that has no speech to give, of a second provider that speaks OpenAI's speech API.
 
-    python examples/provider_switch.py "Your table is booked for four." >booked.pcm
+    .venv/bin/python examples/provider_switch.py "Your table is booked for four." >booked.pcm
+    ffplay -f s16le -ar 24000 -ac 1 booked.pcm
 
     KOKORO_URL      http://127.0.0.1:8000/v1, if it is not set
     KOKORO_KEY      where the server wants one

@@ -78,8 +78,10 @@ class ClipsApi:
                 # Where the end is is known then; and Asterisk refuses a header that leaves it open.
                 await reply.finish()
             headers = reply_headers(request, id, reply)
-            if _is_twilio(request) and headers["Content-Type"] == _ULAW:
-                headers["Content-Type"] = _ULAW_OF_TWILIO
+            if headers["Content-Type"] == _ULAW:
+                headers["Vary"] = "User-Agent"
+                if _is_twilio(request):
+                    headers["Content-Type"] = _ULAW_OF_TWILIO
             entry = reply.entry
             if entry is None:
                 headers["Cache-Control"] = _NOT_AGAIN
@@ -106,7 +108,9 @@ class ClipsApi:
         ends_s = [each for each in (entry.expires_at_s, signed_until_s) if each is not None]
         if not ends_s:
             return f"{scope}, {_FOR_EVER}"
-        return f"{scope}, max-age={max(0, int(min(ends_s) - self._now_s()))}"
+        # Caches count from when it was made, which `Age` tells them (RFC 9111, 4.2.3).
+        left_s = max(0.0, min(ends_s) - self._now_s())
+        return f"{scope}, max-age={int(left_s) + int(entry.age_s())}"
 
 
 def _is_twilio(request: web.Request) -> bool:

@@ -80,8 +80,12 @@ class AdministrationOff(Exception):
 class KeyMissing(Exception):
     """Speech is asked for without an API key."""
 
-    def __init__(self) -> None:
-        super().__init__("There is no API key with this request: send 'Authorization: Bearer KEY'.")
+    def __init__(self, header: str | None = None) -> None:
+        """`header` is another in which it may be sent."""
+        other = "" if header is None else f", or the key by itself as {header}"
+        super().__init__(
+            f"There is no API key with this request: send 'Authorization: Bearer KEY'{other}."
+        )
 
 
 class UnknownKey(KeyNeeded):

@@ -31,7 +31,7 @@ SIGNED_CLIPS = "/v1/audio/clips/{signature}/{id}.{ext}"
 VAPI_PATH = "/v1/webhooks/vapi"
 """Who asks here cannot send `Authorization`."""
 
-_VAPI_SECRET = "X-VAPI-SECRET"
+VAPI_SECRET = "X-VAPI-SECRET"
 
 
 @dataclass(slots=True)
@@ -94,10 +94,10 @@ class Gate:
     def _key_of(self, request: web.Request, route: str) -> ApiKey:
         presented = bearer_of(request)
         if presented is None and route == VAPI_PATH:
-            presented = request.headers.get(_VAPI_SECRET)
+            presented = request.headers.get(VAPI_SECRET)
         if presented is None:
             self.refused += 1
-            raise KeyMissing
+            raise KeyMissing(VAPI_SECRET if route == VAPI_PATH else None)
         key = self._keys.find(presented)
         if key is None:
             self.refused += 1

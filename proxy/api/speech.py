@@ -138,7 +138,8 @@ class SpeechApi:
         if self._planned_for != self._planner.generation:
             self._remembered.clear()
             self._planned_for = self._planner.generation
-        known_by = body if base_rate_hz is None else b"%d %b" % (base_rate_hz, body)
+        # No body of JSON begins with a NUL.
+        known_by = body if base_rate_hz is None else b"\0%d %b" % (base_rate_hz, body)
         asked = self._remembered.get(known_by)
         if asked is None:
             asked = self.ask(parse(body, base_rate_hz), base_rate_hz)

@@ -8,6 +8,7 @@ import re
 import socket
 import sqlite3
 import struct
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 import xxhash
+from aiohttp.test_utils import TestServer
 
+from proxy.app import DISK
 from proxy.settings import PhrasebookSettings, Settings, WarmSettings
 from tests.proxy.conftest import HIT, MISS, SPEECH, Barrier, Edge, Heard, StartEdge, outcome_of
+from tests.proxy.entries import entry_of
 
 TEXT = "Hello there. How are you?"
 
@@ -256,6 +260,7 @@ async def test_twilio_is_told_its_own_name_for_u_law(
     assert said.headers["Content-Type"] == "audio/basic"
     fetched = await get(edge, said.headers["Content-Location"], User_Agent=agent)
     assert (fetched.headers["Content-Type"], fetched.body) == (content_type, said.body)
+    assert fetched.headers["Vary"] == "User-Agent"
     other = await post(edge, format="mp3")
     fetched = await get(edge, other.headers["Content-Location"], User_Agent=agent)
     assert fetched.headers["Content-Type"] == "audio/mpeg"
@@ -523,6 +528,23 @@ async def test_nobody_is_told_to_keep_a_reply_for_longer_than_it_is_kept_here(
     told = re.fullmatch(r"public, max-age=(\d+)", heard.headers["Cache-Control"])
     assert told is not None
     assert 0 < int(told[1]) <= 1000
+
+
+async def test_what_is_left_of_an_old_reply_is_what_caches_may_keep_it_for(edge: Edge) -> None:
+    server = edge.client.server
+    assert isinstance(server, TestServer)
+    now_s = time.time()
+    old = replace(
+        entry_of("old", kind="rendition", format="pcm"),
+        stored_at_s=now_s - 5_000,
+        expires_at_s=now_s + 1_000,
+    )
+    server.app[DISK].put(old)
+    headers = (await get(edge, f"/v1/audio/clips/{old.key.id}.pcm")).headers
+    told = re.fullmatch(r"public, max-age=(\d+)", headers["Cache-Control"])
+    assert told is not None
+    # A cache takes off the age that it is told.
+    assert int(told[1]) - int(headers["Age"]) == pytest.approx(1_000, abs=60)
 
 
 async def test_what_was_stored_for_ever_ends_where_a_time_to_live_is_set_later(

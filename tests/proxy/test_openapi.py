@@ -123,6 +123,7 @@ async def test_entries_are_looked_up_by_a_text_as_long_as_can_be_said(url: URL) 
         assert (answer.status, answer.content_type) == (200, "application/x-ndjson")
 
 
+@pytest.mark.long
 async def test_schemathesis_finds_nothing(url: URL, tmp_path: Path) -> None:
     """Whatever it thinks of, in all its phases, is answered as the document says."""
     tested = await asyncio.create_subprocess_exec(

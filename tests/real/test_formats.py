@@ -34,6 +34,8 @@ MP3_STREAM_MAY_BE_LONGER_S = {8_000: 0.056}
 MP3_STREAM_MAY_BE_SHORTER_S = 0.018
 """A last frame that is nearly all padding is left out, and with it so much of the silence."""
 
+pytestmark = pytest.mark.long
+
 LOWEST_AND_DEFAULT = sorted(
     {
         name

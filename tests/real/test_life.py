@@ -29,7 +29,9 @@ HUNDRED_WORDS = (
 )
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 async def test_what_was_said_before_a_restart_is_served_while_the_engine_still_loads(
     how: signal.Signals,
     tmp_path: Path,
@@ -70,6 +72,7 @@ async def test_the_same_request_to_another_server_gives_the_same_samples(
         assert await speak(http, other, text) == await speak(http, server, text)
 
 
+@pytest.mark.long
 async def test_a_client_gets_its_audio_though_the_engine_is_killed_in_the_middle(
     tmp_path: Path,
     cache_dir: Path,

@@ -334,6 +334,7 @@ def write_recording(path: Path, spoken: bytes) -> None:
     soundfile.write(path, mono[:, None] + room, _RECORDING_RATE_HZ, subtype="PCM_24")
 
 
+@pytest.mark.long
 def test_a_check_names_the_line_of_what_only_the_engine_can_refuse(
     tmp_path: Path, cache_dir: Path, real_weights: Weights
 ) -> None:

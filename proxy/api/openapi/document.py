@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from proxy import __version__
+from proxy.api.gate import VAPI_SECRET
 from proxy.api.openapi import JsonObject
 from proxy.api.openapi.operation import Access, Operation, described
 from proxy.api.openapi.operations import OPERATIONS
@@ -35,10 +36,28 @@ _TAGS = {
     "phrasebooks": "What agents say, written down beforehand.",
 }
 
-_KEYS = {
-    Access.CALLER: ("apiKey", "A key of a caller's own, where the server gives out such."),
-    Access.ADMIN: ("adminKey", "The server's `server.admin_key`."),
+_BEARER: JsonObject = {"type": "http", "scheme": "bearer"}
+
+_SCHEMES: Mapping[str, JsonObject] = {
+    "apiKey": {
+        **_BEARER,
+        "description": "A key of a caller's own, where the server gives out such.",
+    },
+    "vapiSecret": {
+        "type": "apiKey",
+        "in": "header",
+        "name": VAPI_SECRET,
+        "description": "The same key, as Vapi sends it.",
+    },
+    "adminKey": {**_BEARER, "description": "The server's `server.admin_key`."},
 }
+
+_ASKED = {
+    Access.CALLER: ("apiKey",),
+    Access.VAPI: ("vapiSecret", "apiKey"),
+    Access.ADMIN: ("adminKey",),
+}
+"""Any one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +114,18 @@ def build_document(keys: Keys) -> JsonObject:
             "parameters": dict(PARAMETERS),
             "headers": dict(HEADERS),
             "responses": responses(refs[Refusal], EVERY_ANSWER),
-            "securitySchemes": {
-                name: {"type": "http", "scheme": "bearer", "description": description}
-                for name, description in _KEYS.values()
-            },
+            "securitySchemes": dict(_SCHEMES),
         },
     }
 
 
 def _security(access: Access, keys: Keys) -> list[JsonObject]:
-    if access not in _KEYS:
+    if access not in _ASKED:
         return []
-    name, _ = _KEYS[access]
     needed = keys.admin if access is Access.ADMIN else keys.callers
+    asked: list[JsonObject] = [{name: []} for name in _ASKED[access]]
     # An empty requirement says that it goes without, too.
-    return [{name: []}] if needed else [{name: []}, {}]
+    return asked if needed else [*asked, {}]
 
 
 def _schemas(operations: Iterable[Operation]) -> tuple[Mapping[Any, JsonObject], JsonObject]:

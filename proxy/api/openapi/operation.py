@@ -22,12 +22,15 @@ class Access(Enum):
     ANYBODY = "anybody"
     CALLER = "caller"
     """Whoever has a key, where the server gives out such."""
+    VAPI = "vapi"
+    """A caller who may send the key in a header of Vapi's."""
     ADMIN = "admin"
 
 
 _REFUSED_ACCESS: Mapping[Access, Sequence[int]] = {
     Access.ANYBODY: (),
     Access.CALLER: (401, 403, 429),
+    Access.VAPI: (401, 403, 429),
     Access.ADMIN: (401, 403),
 }
 

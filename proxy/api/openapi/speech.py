@@ -97,7 +97,12 @@ def _clip(id: str, summary: str, signed: bool = False) -> Operation:
 
 
 def _webhook(
-    id: str, who: str, query: type[BaseModel], body: Body, media_types: tuple[str, ...]
+    id: str,
+    who: str,
+    query: type[BaseModel],
+    body: Body,
+    media_types: tuple[str, ...],
+    access: Access,
 ) -> Operation:
     return Operation(
         id,
@@ -108,7 +113,7 @@ def _webhook(
         parameters=("request_id", "cache_control", *_CONDITIONS),
         query=query,
         body=body,
-        access=Access.CALLER,
+        access=access,
     )
 
 
@@ -136,6 +141,7 @@ SPEECH: Mapping[tuple[str, str], Operation] = {
         _query("VapiQuery", VAPI_QUERY),
         Body(VapiRequest, examples={"request": _VAPI_EXAMPLE}),
         ("application/octet-stream",),
+        Access.VAPI,
     ),
     ("POST", JAMBONZ_PATH): _webhook(
         "speakForJambonz",
@@ -143,5 +149,6 @@ SPEECH: Mapping[tuple[str, str], Operation] = {
         _query("JambonzQuery", JAMBONZ_QUERY),
         Body(JambonzRequest, examples={"request": _JAMBONZ_EXAMPLE}),
         ("audio/l16", "audio/mpeg", "audio/wav"),
+        Access.CALLER,
     ),
 }
