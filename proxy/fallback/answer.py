@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import aiohttp
+from aiohttp.helpers import parse_mimetype
 
 from proxy import __version__
 from proxy.fallback.request import CannotAsk, Request
@@ -69,14 +70,20 @@ async def _pieces(session: aiohttp.ClientSession, request: Request) -> AsyncGene
     ) as answer:
         if answer.status != 200:
             raise await _refusal(answer)
-        if _NO_SAMPLES.match(answer.content_type):
-            raise NotSpoken(f"answered with {answer.content_type} instead of raw samples")
-        rate = answer.headers.get("Content-Type", "").lower().partition("rate=")[2]
-        if rate and rate.strip('" ') != "24000":
-            raise NotSpoken("answered with another sample rate than 24 kHz")
+        _check_type(answer)
         async for piece in answer.content.iter_any():
             if piece:
                 yield piece
+
+
+def _check_type(answer: aiohttp.ClientResponse) -> None:
+    if _NO_SAMPLES.match(answer.content_type):
+        raise NotSpoken(f"answered with {answer.content_type} instead of raw samples")
+    told = parse_mimetype(answer.headers.get("Content-Type", "")).parameters
+    if told.get("rate", "24000") != "24000":
+        raise NotSpoken("answered with another sample rate than 24 kHz")
+    if told.get("channels", "1") != "1":
+        raise NotSpoken("answered with more than one channel")
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> NotSpoken:

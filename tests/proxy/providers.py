@@ -73,7 +73,7 @@ async def never_answer(request: web.Request, speech: bytes) -> web.StreamRespons
 
 def send(body: bytes, content_type: str = "audio/pcm") -> Answer:
     async def answer(request: web.Request, speech: bytes) -> web.StreamResponse:
-        return web.Response(body=body, content_type=content_type)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     return answer
 

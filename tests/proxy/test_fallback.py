@@ -156,9 +156,14 @@ async def test_providers_are_asked_in_their_order(
         send(b"RIFF and so on"),
         send(b"<html>", "text/html"),
         send(b"\0\0", "audio/mpeg"),
+        send(speech_of(TEXT), "audio/L16; rate=16000; channels=1"),
+        send(speech_of(TEXT), 'audio/pcm; channels="2"'),
         never_answer,
     ],
-    ids=["400", "401", "429", "302", "empty", "file", "page", "mp3", "nothing"],
+    ids=[
+        *("400", "401", "429", "302"),
+        *("empty", "file", "page", "mp3", "another rate", "stereo", "nothing"),
+    ],
 )
 async def test_who_fails_before_its_first_sound_is_passed_over(
     start_behind: StartBehind, spare: FakeProvider, other: FakeProvider, answer: Any
@@ -168,6 +173,23 @@ async def test_who_fails_before_its_first_sound_is_passed_over(
     heard = await say(edge)
     assert heard.headers["X-Voice"] == "second/their-voice"
     assert heard.body == speech_of(TEXT)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "audio/pcm; rate=24000; channels=1",
+        'audio/L16;Channels="1"; Rate="24000"',
+        "audio/pcm; bitrate=384000",
+        "audio/pcm; bitrate=384000; rate=24000",
+    ],
+)
+async def test_what_a_provider_tells_of_its_samples_is_read_by_the_parameters_names(
+    start_behind: StartBehind, spare: FakeProvider, told: str
+) -> None:
+    spare.answer = send(speech_of(TEXT), told)
+    edge = await start_behind(spare.settings())
+    assert (await say(edge)).body == speech_of(TEXT)
 
 
 async def test_a_speed_that_a_provider_does_not_have_is_not_replaced_by_another(
