@@ -123,7 +123,30 @@ def _check_url(url: str) -> str:
         raise ValueError("it must be an address such as https://host/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("it must have no user, key, query or fragment in it")
+    try:
+        parts.hostname.encode("idna")  # As whoever looks its address up does.
+        _ = parts.port
+    except ValueError:
+        raise ValueError("its host or its port cannot be one") from None
+    if not url.isprintable() or " " in url:
+        raise ValueError("it must have no blank in it")
     return url.rstrip("/")
+
+
+def clean_api_key(key: str) -> str:
+    """Without blanks around it. Raises ValueError: it cannot stand in a header."""
+    key = key.strip()
+    if not key or not _is_plain(key):
+        raise ValueError("a key has letters, digits and signs of ASCII, and no blank")
+    return key
+
+
+def _clean_secret(key: pydantic.SecretStr) -> pydantic.SecretStr:
+    return pydantic.SecretStr(clean_api_key(key.get_secret_value()))
+
+
+def _is_plain(key: str) -> bool:
+    return key.isascii() and key.isprintable() and " " not in key
 
 
 def _canonical_voice(voice: str) -> str:
@@ -135,7 +158,7 @@ def _check_keys(keys: Mapping[str, pydantic.SecretStr]) -> Mapping[str, pydantic
     if not all(_KEY_NAME.fullmatch(name) for name in keys):
         raise ValueError("a name has letters, digits, '.', '_' and '-', 64 at most")
     found = [key.get_secret_value() for key in keys.values()]
-    if not all(key.isascii() and key.isprintable() and " " not in key for key in found):
+    if not all(map(_is_plain, found)):
         raise ValueError("a key has letters, digits and signs of ASCII, and no blank")
     if min(map(len, found), default=_MIN_KEY_CHARS) < _MIN_KEY_CHARS:
         raise ValueError(f"a key is too short: {_MIN_KEY_CHARS} characters or more")
@@ -369,7 +392,7 @@ class ProviderSettings:
     """Its base URL; by default that of the company's own service."""
     api_key_variable: Annotated[str, Field(min_length=1)] | None = None
     """The environment variable that holds its key."""
-    api_key: Annotated[pydantic.SecretStr, Field(min_length=1)] | None = None
+    api_key: Annotated[pydantic.SecretStr, AfterValidator(_clean_secret)] | None = None
     """The key itself, in place of a variable."""
     model: Annotated[str, Field(min_length=1)]
     """As the provider calls it."""

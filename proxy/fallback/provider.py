@@ -76,7 +76,12 @@ class Provider:
             raise
         except NotSpoken as why:
             told = True
-            self._unwell(attempt, why)
+            self._unwell(attempt, str(why))
+            raise
+        except Exception as problem:
+            told = True
+            # By its kind alone, here and in the detour: the message may hold the text or a key.
+            self._unwell(attempt, type(problem).__name__)
             raise
         finally:
             if not told:
@@ -99,7 +104,7 @@ class Provider:
         if self.breaker.succeeded(attempt):
             logger.warning("the provider %s speaks again", self.name)
 
-    def _unwell(self, attempt: Attempt, why: NotSpoken) -> None:
+    def _unwell(self, attempt: Attempt, why: str) -> None:
         if self.breaker.failed(attempt):
             logger.warning("the provider %s is left alone for a while: %s", self.name, why)
 

@@ -12,7 +12,7 @@ from proxy.fallback.answer import open_session
 from proxy.fallback.breaker import State
 from proxy.fallback.provider import Provider, ProviderOffer
 from proxy.layers import SettingsError
-from proxy.settings import FallbackSettings, ProviderSettings
+from proxy.settings import FallbackSettings, ProviderSettings, clean_api_key
 from proxy.speech.elsewhere import Errand
 
 
@@ -28,7 +28,8 @@ class Providers:
         """`clock` is that of the circuit breakers.
 
         Raises:
-            SettingsError: a key is to come from a variable that the environment does not have.
+            SettingsError: a key is to come from a variable that the environment does not have, or
+                that holds none.
         """
         self._open: aiohttp.ClientSession | None = None
         self._providers = tuple(
@@ -78,4 +79,10 @@ def _api_key(settings: ProviderSettings, environment: Mapping[str, str]) -> str 
             f"fallback.providers: the provider {settings.name} is to take its key from the "
             f"environment variable {variable}, which is not set"
         )
-    return key
+    try:
+        return clean_api_key(key)
+    except ValueError as problem:
+        raise SettingsError(
+            f"fallback.providers: the provider {settings.name} cannot use what is in the "
+            f"environment variable {variable}: {problem}"
+        ) from None

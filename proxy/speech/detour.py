@@ -60,15 +60,21 @@ class Detour:
                 if await self._recall(flight, flight.stand_in):
                     return
                 await self._speak(flight, flight.stand_in, offer, while_heard, began_s)
-            except NotSpoken as why:
-                if flight.begun:
-                    logger.error("the provider %s broke off: %s", offer.name, why)
-                    raise EngineError(f"The provider {offer.name} broke off.") from None
-                said.append(f"{offer.name}: {why}")
+            except NotSpoken as told:
+                why = str(told)
+            except EngineError:  # Nobody listens any more.
+                raise
+            except Exception as unexpected:
+                why = f"failed ({type(unexpected).__name__})"
+                logger.warning("the provider %s %s", offer.name, why)
             else:
                 reason = type(problem).__name__
                 logger.info("the provider %s spoke a reply (%s)", offer.name, reason)
                 return
+            if flight.begun:
+                logger.error("the provider %s broke off: %s", offer.name, why)
+                raise EngineError(f"The provider {offer.name} broke off.")
+            said.append(f"{offer.name}: {why}")
         flight.stand_in = None
         logger.error(
             "no provider could speak in the engine's place (%s): %s",

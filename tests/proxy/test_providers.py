@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.fallback.answer import open_session
 from proxy.fallback.breaker import Breaker, State
 from proxy.fallback.pcm import PcmReader
-from proxy.fallback.provider import APIS
+from proxy.fallback.provider import APIS, Provider
 from proxy.fallback.providers import Providers
 from proxy.fallback.request import CannotAsk, Wish
 from proxy.layers import SettingsError, load
@@ -139,6 +140,18 @@ async def test_a_refusal_of_the_text_is_not_held_against_the_provider(spare: Fak
         with pytest.raises(NotSpoken, match="answered 400"):
             await speech(providers)
         assert providers.health() == {"spare": "up"}
+
+
+async def test_a_failure_that_nobody_expected_is_held_against_the_provider(
+    spare: FakeProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    fallback = FallbackSettings(breaker_failures=1)
+    async with open_session() as session:
+        provider = Provider(spare.settings(), "sk-hush\n", fallback, lambda: session)
+        with pytest.raises(ValueError, match="header"):
+            _ = [pcm async for pcm in provider.speak(provider.wish(ERRAND))]
+    assert state_of(provider.breaker) is State.OPEN
+    assert "left alone for a while: ValueError" in caplog.text and "sk-hush" not in caplog.text
 
 
 async def test_a_server_that_is_not_there_is_told_as_such(spare: FakeProvider) -> None:
@@ -285,6 +298,12 @@ def test_providers_can_be_set_in_the_file_and_in_brackets(tmp_path: Path) -> Non
         ("[{name: disk, kind: cartesia, api_key: sk-hush, model: m, voice: v}]", "disk is taken"),
         ("[{name: a b, kind: cartesia, api_key: sk-hush, model: m, voice: v}]", "pattern"),
         ("[{name: a, kind: cartesia, api_key: sk-hush, voice: v}]", r"providers\[0\]\.model"),
+        (f"[{{{GOOD}, api_key: sk-hush sk-hush}}]", r"api_key .* no blank"),
+        (f"[{{{GOOD}, api_key: sk-hush\u20ac}}]", r"api_key .* ASCII"),
+        (f"[{{{GOOD}, api_key: '  '}}]", r"api_key .* no blank"),
+        (f"[{{{GOOD.replace('host/', 'a..b/')}}}]", r"\.url .* its host or its port"),
+        (f"[{{{GOOD.replace('host/', 'host:99999/')}}}]", r"\.url .* its host or its port"),
+        (f"[{{{GOOD.replace('host/', 'my host/')}}}]", r"\.url .* no blank"),
         (f"[{{{GOOD.replace('http:', 'ftp:')}}}]", "address"),
         (f"[{{{GOOD.replace('host/', 'user:sk-hush@host/')}}}]", "no user"),
     ],
@@ -298,3 +317,16 @@ def test_a_mistake_in_a_provider_is_told_without_its_key(value: str, said: str) 
 def test_a_key_is_not_in_what_is_shown_of_the_settings() -> None:
     settings = load({"fallback.providers": f"[{{{GOOD}, api_key: sk-hush}}]"}, {})
     assert "sk-hush" not in repr(settings)
+
+
+def test_blanks_around_a_key_are_not_part_of_it() -> None:
+    settings = load({"fallback.providers": f'[{{{GOOD}, api_key: " sk-hush\\n"}}]'}, {})
+    [spare] = settings.fallback.providers
+    assert spare.api_key is not None and spare.api_key.get_secret_value() == "sk-hush"
+
+
+def test_a_variable_whose_key_cannot_be_sent_is_told_without_the_key() -> None:
+    settings = load({"fallback.providers": f"[{{{GOOD}, api_key_variable: SPARE_KEY}}]"}, {})
+    with pytest.raises(SettingsError, match="variable SPARE_KEY: .* no blank") as wrong:
+        Providers(settings.fallback, {"SPARE_KEY": "sk-hush\nsk-hush"})
+    assert "sk-hush" not in str(wrong.value)

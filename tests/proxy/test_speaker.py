@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,17 @@ import pytest
 
 from proxy.cache.counts import Counts
 from proxy.cache.disk import DiskTier
-from proxy.cache.key import Key
+from proxy.cache.key import Key, digest
 from proxy.cache.memory import MemoryTier
 from proxy.cache.tiered import TieredCache
 from proxy.speech.clips import AfterHangup, Clips
+from proxy.speech.elsewhere import Elsewhere, Errand, Offer
 from proxy.speech.plan import Plan, Planner, Wanted
 from proxy.speech.reply import Outcome
 from proxy.speech.schedule import Priority, Schedule
 from proxy.speech.speaker import Speaker
 from proxy.speech.terms import LIVE, NotCached, Terms
-from synth.engine import CannotSay, Clip, Segment
+from synth.engine import CannotSay, Clip, EngineUnavailable, Pcm, Segment
 from synth.voices import VOICES
 from synth.weights import Weights
 
@@ -63,14 +64,22 @@ class HeldEngine:
 class Stage:
     """A speaker over a held engine with one slot."""
 
-    def __init__(self, directory: Path, after_hangup: AfterHangup) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        after_hangup: AfterHangup,
+        elsewhere: Elsewhere | None = None,
+        after_s: float | None = None,
+    ) -> None:
         self.engine = HeldEngine()
         counts = Counts()
         self.disk = DiskTier(directory, 1 << 24, 1 << 24, counts)
         self.cache = TieredCache(MemoryTier(1 << 24), self.disk, counts)
         schedule = Schedule(self.engine, slots=1, max_waiting=10, max_wait_s=3600)
         self.clips = Clips(self.cache, schedule, after_hangup)
-        self.speaker = Speaker(self.cache, self.clips, after_hangup)
+        self.speaker = Speaker(
+            self.cache, self.clips, after_hangup, elsewhere=elsewhere, after_s=after_s
+        )
         self.planner = Planner()
         self.planner.weights = Weights(Path(), "test", dict.fromkeys(FILES, ""))
 
@@ -107,6 +116,50 @@ class Stage:
 async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
     """Parametrised by `after_hangup` where that matters."""
     stage = Stage(tmp_path / "audio", getattr(request, "param", "finish_segment"))
+    await stage.disk.open()
+    yield stage
+    await stage.speaker.close()
+    await stage.clips.close()
+    await stage.disk.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedOffer:
+    """Of a provider that says these pieces, or fails of one."""
+
+    name: str
+    pieces: Sequence[Pcm | Exception]
+    voice: str = "theirs"
+    keep: bool = False
+
+    def key(self, format: str) -> Key:
+        return digest("elsewhere", self.name, format)
+
+    async def speak(self) -> AsyncGenerator[Pcm]:
+        for piece in self.pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+
+class Others:
+    """Whoever may stand in, as the test says."""
+
+    def __init__(self) -> None:
+        self.there: list[ScriptedOffer] = []
+
+    def offers(self, errand: Errand) -> Sequence[Offer]:
+        return self.there
+
+
+@pytest.fixture
+def others() -> Others:
+    return Others()
+
+
+@pytest.fixture
+async def stage_with_others(others: Others, tmp_path: Path) -> AsyncIterator[Stage]:
+    stage = Stage(tmp_path / "audio", "finish_segment", others, after_s=60)
     await stage.disk.open()
     yield stage
     await stage.speaker.close()
@@ -375,3 +428,27 @@ async def test_another_reply_under_the_same_id_is_never_served(stage: Stage) -> 
     with stage.speaker.listen(other) as reply:
         assert reply.outcome is Outcome.MISS
         await reply.finish()
+
+
+SPEECH = np.full(2400, 9, dtype=np.int16)
+
+
+async def hear_without_engine(stage: Stage, text: str) -> bytes:
+    with stage.speaker.listen(stage.plan(text)) as reply:
+        making = asyncio.create_task(reply.finish())
+        await stage.engine.asked.get()
+        stage.engine.finish(text, EngineUnavailable("It died.", retry_after_s=1))
+        return bytes((await making).payload)
+
+
+async def test_a_provider_that_fails_as_nobody_expected_makes_room_for_the_next(
+    stage_with_others: Stage, others: Others, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = ScriptedOffer("broken", [ValueError("sk-hush")])
+    others.there = [broken, ScriptedOffer("well", [SPEECH])]
+    assert await hear_without_engine(stage_with_others, "One.") == SPEECH.tobytes()
+    others.there = [broken]
+    with pytest.raises(EngineUnavailable, match="It died"):
+        await hear_without_engine(stage_with_others, "Two.")
+    assert "the provider broken failed (ValueError)" in caplog.text
+    assert "sk-hush" not in caplog.text
