@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -12,9 +11,8 @@ from typing import Any
 from proxy.cache.entry import About, Entry
 from proxy.cache.tiered import TieredCache
 from proxy.speech.elsewhere import Elsewhere, Errand, NotSpoken, Offer, StandIn
+from proxy.speech.encoding import Encoding, encoding
 from proxy.speech.flight import Flight
-from synth.audio.encode import open_encoder
-from synth.audio.encoders.encoder import Encoder
 from synth.engine import SAMPLE_RATE_HZ, EngineError, EngineUnavailable, Pcm
 from synth.text.marks import without_pronunciations
 from synth.voices import LANGUAGES
@@ -100,14 +98,9 @@ class Detour:
         while_heard: WhileHeard,
         began_s: float,
     ) -> None:
-        encoder = open_encoder(flight.plan.format)
-        try:
+        async with encoding(flight.plan.format) as encoder:
             samples = await self._encode(flight, encoder, offer, while_heard, began_s)
-            finished = await asyncio.to_thread(encoder.finish)
-        except Exception:
-            # Left open, it would close itself on the event loop: see `Speaker._make`.
-            await asyncio.to_thread(encoder.finish)
-            raise
+            finished = await encoder.finish()
         entry = self._entry(flight, stand_in, finished.whole, samples / SAMPLE_RATE_HZ)
         stored = stand_in.keep and self._keep(flight, entry)
         flight.append(finished.tail)
@@ -116,7 +109,7 @@ class Detour:
     async def _encode(
         self,
         flight: Flight,
-        encoder: Encoder,
+        encoder: Encoding,
         offer: Offer,
         while_heard: WhileHeard,
         began_s: float,
@@ -129,7 +122,7 @@ class Detour:
                 if not samples:
                     flight.timings.elsewhere_ms = (came_s - began_s) * 1000
                 samples += len(pcm)
-                chunk = await asyncio.to_thread(encoder.write, pcm)
+                chunk = await encoder.write(pcm)
                 flight.timings.encode_ms += (time.perf_counter() - came_s) * 1000
                 flight.append(chunk)
         return samples

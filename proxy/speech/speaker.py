@@ -15,13 +15,12 @@ from proxy.cache.tiered import TieredCache, Where
 from proxy.speech.clips import AfterHangup, Clips, FoundClip
 from proxy.speech.detour import Detour
 from proxy.speech.elsewhere import Elsewhere
+from proxy.speech.encoding import Encoding, encoding
 from proxy.speech.flight import Abandoned, Flight, Timings
 from proxy.speech.plan import Plan, not_fetched
 from proxy.speech.reply import Outcome, Reply
 from proxy.speech.schedule import Overloaded, Priority, Urgency
 from proxy.speech.terms import LIVE, Terms
-from synth.audio.encode import open_encoder
-from synth.audio.encoders.encoder import Encoder
 from synth.audio.join import silence
 from synth.engine import EngineError, EngineUnavailable
 from synth.text.normalise import is_plain
@@ -308,16 +307,10 @@ class Speaker:
         plain = all(is_plain(planned.segment.text) for planned in flight.plan.clips)
         if not plain and flight.terms.make:
             await self._make_sure_it_can_be_said(flight)
-        encoder = await asyncio.to_thread(open_encoder, flight.plan.format)
-        try:
+        async with encoding(flight.plan.format) as encoder:
             await self._encode(encoder, flight)
-        except Exception:
-            # Left open, it would close itself whenever it is collected: on the event loop, and
-            # into a file that is closed already.
-            await asyncio.to_thread(encoder.finish)
-            raise
 
-    async def _encode(self, encoder: Encoder, flight: Flight) -> None:
+    async def _encode(self, encoder: Encoding, flight: Flight) -> None:
         """Encode clip after clip into the flight, and complete it."""
         plan = flight.plan
         begun_s, sent_s, clips_s = 0.0, 0.0, 0.0
@@ -330,11 +323,11 @@ class Speaker:
             found = await self._fetch(flight, index)
             clips_s += found.clip.duration_s
             generated_s = time.perf_counter()
-            chunk = await asyncio.to_thread(encoder.write, found.clip.pcm)
+            chunk = await encoder.write(found.clip.pcm)
             if planned.pause_s:
-                chunk += await asyncio.to_thread(encoder.write, silence(planned.pause_s))
+                chunk += await encoder.write(silence(planned.pause_s))
             last = index == len(plan.clips) - 1
-            finished = await asyncio.to_thread(encoder.finish) if last else None
+            finished = await encoder.finish() if last else None
             flight.timings.encode_ms += (time.perf_counter() - generated_s) * 1000
             if finished is not None:
                 # All in one step: who waited for the first chunk finds the reply complete.

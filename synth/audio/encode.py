@@ -80,6 +80,9 @@ class _Resampling:
         finished = self._encoder.finish()
         return Finished(tail=rest + finished.tail, whole=finished.whole)
 
+    def close(self) -> None:
+        self._encoder.close()
+
     def _resampled(self, pcm: Pcm, last: bool = False) -> Pcm:
         samples = self._resampler.resample_chunk(pcm.astype(np.float32), last=last)
         limits = np.iinfo(np.int16)

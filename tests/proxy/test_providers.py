@@ -327,6 +327,6 @@ def test_blanks_around_a_key_are_not_part_of_it() -> None:
 
 def test_a_variable_whose_key_cannot_be_sent_is_told_without_the_key() -> None:
     settings = load({"fallback.providers": f"[{{{GOOD}, api_key_variable: SPARE_KEY}}]"}, {})
-    with pytest.raises(SettingsError, match="variable SPARE_KEY: .* no blank") as wrong:
+    with pytest.raises(SettingsError, match=r"variable SPARE_KEY: .* no blank") as wrong:
         Providers(settings.fallback, {"SPARE_KEY": "sk-hush\nsk-hush"})
     assert "sk-hush" not in str(wrong.value)

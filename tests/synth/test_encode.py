@@ -419,6 +419,18 @@ def test_the_same_samples_give_the_same_bytes(name: str) -> None:
 
 
 @every_format
+def test_an_encoder_is_closed_whether_it_was_finished_or_not_and_how_often_it_is_said(
+    name: str,
+) -> None:
+    finished, left, untouched = (open_encoder(FORMATS[name]) for _ in range(3))
+    finished.write(speechlike(5_000))
+    finished.finish()
+    left.write(speechlike(5_000))
+    for encoder in (finished, left, untouched) * 2:
+        encoder.close()
+
+
+@every_format
 def test_two_encodings_at_a_time_do_not_mix(name: str) -> None:
     pcm, other = speechlike(20_000), speechlike(20_000)[::-1].copy()
     first, second = open_encoder(FORMATS[name]), open_encoder(FORMATS[name])

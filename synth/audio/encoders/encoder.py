@@ -26,5 +26,9 @@ class Encoder(Protocol):
         ...
 
     def finish(self) -> Finished:
-        """Encode what is still held back. Nothing can be written afterwards."""
+        """Encode what is still held back. Nothing can be written afterwards, and it is closed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything, finished or not. Once it is closed, this does nothing."""
         ...

@@ -49,9 +49,15 @@ class OpusEncoder:
         return self._file.unsent()
 
     def finish(self) -> Finished:
-        for packet in self._track.flush():
-            self._file.mux(packet)
-        return self._file.finish()
+        try:
+            for packet in self._track.flush():
+                self._file.mux(packet)
+            return self._file.finish()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class AacEncoder:
@@ -76,8 +82,14 @@ class AacEncoder:
 
     def finish(self) -> Finished:
         left_out = self._track.samples - self._least_samples
-        self._write(self._track.flush(), end=max(left_out, 0) + 1)
-        return self._file.finish()
+        try:
+            self._write(self._track.flush(), end=max(left_out, 0) + 1)
+            return self._file.finish()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._file.close()
 
     def _write(self, packets: list[av.Packet[Any]], end: float = math.inf) -> None:
         """Those that begin within the audio, and before `end` in samples."""
@@ -106,6 +118,7 @@ class _File:
 
         self._memory = _Memory()
         self._sent = 0
+        self._closed = False
         self.container: Any = av.open(
             self._memory, "w", format=container, container_options={"flush_packets": "1", **options}
         )
@@ -120,8 +133,13 @@ class _File:
         return data
 
     def finish(self) -> Finished:
-        self.container.close()
+        self.close()
         return Finished(tail=self.unsent(), whole=bytes(self._memory.data))
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True  # Also where closing it fails: it is not to be tried twice.
+            self.container.close()
 
 
 class _Track:

@@ -28,6 +28,9 @@ class RawEncoder:
     def finish(self) -> Finished:
         return Finished(tail=b"", whole=bytes(self._data))
 
+    def close(self) -> None:
+        """There is nothing that is open."""
+
 
 def linear(pcm: Pcm) -> bytes:
     """Signed 16-bit, little-endian."""

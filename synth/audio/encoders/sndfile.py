@@ -111,6 +111,9 @@ class Mp3Encoder:
             tail = tail[: -last_frame_bytes(whole, self._file.first_write_bytes)]
         return Finished(tail=self._begun(tail), whole=whole)
 
+    def close(self) -> None:
+        self._encoder.close()
+
     def _begun(self, data: bytes) -> bytes:
         """With a stream's first frame, where these are its first bytes."""
         if self._began or not data:
@@ -160,3 +163,6 @@ class FlacEncoder:
     def finish(self) -> Finished:
         self._encoder.close()
         return Finished(tail=self._file.unsent(), whole=self._file.getvalue())
+
+    def close(self) -> None:
+        self._encoder.close()

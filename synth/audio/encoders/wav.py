@@ -52,6 +52,9 @@ class WavEncoder:
         whole = self._header(len(data)) + data + padding
         return Finished(tail=self._pending_header, whole=whole)
 
+    def close(self) -> None:
+        self._samples.close()
+
     def _header(self, data_bytes: int) -> bytes:
         law, rate = self._law, self._sample_rate_hz
         width = law.bytes_per_sample
