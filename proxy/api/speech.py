@@ -222,7 +222,9 @@ def _add_headers(
 ) -> None:
     """Times are in milliseconds; those of a streamed reply are up to its first chunk."""
     stand_in = reply.stand_in
-    if terms.store and not plan.private and (stand_in is None or stand_in.keep):
+    # What the engine makes is found at its address meanwhile; a provider's is once it is stored.
+    found = stand_in is None or reply.stored or reply.outcome is Outcome.HIT
+    if terms.store and not plan.private and found:
         id = plan.key.id if stand_in is None else stand_in.key.id
         headers["Content-Location"] = location_of(id, plan.format.name, caller)
     generation_ms = reply.timings.generation_ms + reply.timings.elsewhere_ms

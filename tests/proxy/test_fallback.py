@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from proxy.app import POOL
 from proxy.layers import SettingsError
@@ -351,11 +352,35 @@ async def test_the_engine_is_heard_again_as_soon_as_it_is_back(
 
 async def test_an_address_is_of_one_voice(start_behind: StartBehind, spare: FakeProvider) -> None:
     edge = await start_behind(spare.settings())
+    await say(edge)
     answer = await say(edge)
     assert key_in(answer) in answer.headers["Content-Location"]
     found = await edge.client.get(answer.headers["Content-Location"])
     assert (found.status, await found.read()) == (200, speech_of(TEXT))
     assert found.headers["Cache-Control"] == "no-cache"
+
+
+async def test_a_providers_address_is_told_once_something_is_found_there(
+    start_behind: StartBehind, spare: FakeProvider
+) -> None:
+    edge = await start_behind(spare.settings())
+    go_on = asyncio.Event()
+
+    async def pause_midway(request: Any, speech: bytes) -> Any:
+        response = web.StreamResponse(headers={"Content-Type": "audio/pcm"})
+        await response.prepare(request)
+        await response.write(speech[: len(speech) // 2])
+        await go_on.wait()
+        await response.write(speech[len(speech) // 2 :])
+        return response
+
+    spare.answer = pause_midway
+    streamed = await edge.ask(TEXT, response_format="pcm")
+    assert "Content-Location" not in streamed.headers
+    go_on.set()
+    assert await streamed.read() == speech_of(TEXT)
+    cached = await say(edge)
+    assert (await edge.client.get(cached.headers["Content-Location"])).status == 200
 
 
 async def test_the_engines_address_never_leads_to_a_provider(

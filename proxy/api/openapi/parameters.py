@@ -36,7 +36,8 @@ HEADERS: Mapping[str, JsonObject] = {
     "ETag": _header("Of the bytes. Missing where they are streamed.", pattern='^"[^"]*"$'),
     "Age": _header("Seconds since it was made, on hits.", pattern=r"^\d+$"),
     "Content-Location": _header(
-        "Where the finished reply is found again. Missing where nothing is kept.",
+        "Where the finished reply is found again. Missing where nothing is kept, and of a "
+        "provider's reply that is still streamed.",
         pattern="^/v1/audio/clips/",
     ),
     "X-Voice": _header(
