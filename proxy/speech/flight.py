@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,12 +50,14 @@ class Flight:
     timings: Timings = field(default_factory=Timings)
     readers: int = 0
     """How many are listening now."""
+    callers: int = 0
+    """How many of them are callers, and no warm-up. These wait for the engine for so long only."""
+    asked_s: float = 0.0
+    """When the first of these asked, by the monotonic clock."""
     whole: Entry | None = None
     """The finished reply, once it is complete."""
     stored: bool = False
     """Whether the finished reply is in the cache."""
-    began_s: float = field(default_factory=time.monotonic)
-    """By the monotonic clock."""
     generation: int = 0
     """`TieredCache.generation` when it began."""
     passed_over: bool = False
@@ -69,6 +70,8 @@ class Flight:
     """The clips that the engine has made for it, each with its seconds of audio."""
     fetching: asyncio.Task[Any] | None = None
     """The clip, or the piece of speech, that the producer waits for now."""
+    patience: asyncio.Timeout | None = None
+    """Ends the wait for a clip. Moved when the first caller comes or the last one leaves."""
     _chunks: list[bytes] = field(default_factory=list)
     _error: Exception | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -91,7 +91,7 @@ class Speaker:
             flight = self._start(plan, terms, timings)
             flight.passed_over = cached is not None
         flight.urgency.hasten(terms.priority)
-        with self._reading(flight):
+        with self._reading(flight, calls=terms.priority is not Priority.WARM_UP):
             yield Reply(flight, outcome, flight.timings)
 
     @asynccontextmanager
@@ -117,7 +117,7 @@ class Speaker:
         if flight is None or flight.plan.private or flight.stand_in is not None:
             yield None
             return
-        with self._reading(flight):
+        with self._reading(flight, calls=False):
             yield Reply(flight, Outcome.COLLAPSED, flight.timings)
 
     async def keep(self, plan: Plan, terms: Terms) -> float:
@@ -127,11 +127,7 @@ class Speaker:
         Raises:
             EngineError: it could not be made, or neither memory nor disk could keep it.
         """
-        with self.listen(plan, terms) as reply:
-            await reply.finish()
-            if reply.stand_in is not None:  # A call joined, and could not wait for the engine.
-                raise EngineUnavailable("It was spoken in another voice.", retry_after_s=1)
-            made_s = sum(reply.made.values())
+        made_s = await self._make_with_engine(plan, terms)
         if not await self._cache.pin(plan.key):
             raise EngineError("It was rendered, but neither memory nor disk could keep it.")
         for planned in plan.clips:
@@ -141,6 +137,25 @@ class Speaker:
                 made_s += found.clip.duration_s if found.made else 0.0
                 await self._cache.pin(planned.key)
         return made_s
+
+    async def _make_with_engine(self, plan: Plan, terms: Terms) -> float:
+        """Returns how many seconds of audio were made. Where a caller shared the reply who could
+        not wait for the engine, it is made again for nobody but us, who can."""
+        made_s = 0.0
+        while True:
+            with self.listen(plan, terms) as reply:
+                try:
+                    await reply.finish()
+                except Overloaded:  # For the caller.
+                    pass
+                except EngineUnavailable:
+                    raise
+                except EngineError:
+                    if reply.stand_in is None:
+                        raise
+                made_s += sum(reply.made.values())
+                if reply.entry is not None and reply.stand_in is None:
+                    return made_s
 
     async def close(self) -> None:
         """Stop making replies; one that is made is still stored. Who still reads one that is not
@@ -163,14 +178,28 @@ class Speaker:
         return flight
 
     @contextmanager
-    def _reading(self, flight: Flight) -> Iterator[None]:
+    def _reading(self, flight: Flight, calls: bool) -> Iterator[None]:
         flight.readers += 1
+        if calls:
+            self._count_callers(flight, 1)
         try:
             yield
         finally:
             flight.readers -= 1
+            if calls:
+                self._count_callers(flight, -1)
             if not flight.readers and flight.whole is None:
                 self._hung_up(flight)
+
+    def _count_callers(self, flight: Flight, more: int) -> None:
+        """A warm-up waits for the engine as long as it takes. A caller who joins it does not."""
+        if not flight.callers:
+            flight.asked_s = time.monotonic()
+        flight.callers += more
+        if flight.patience is not None and not flight.patience.expired():
+            patience_s = self._patience_s(flight)
+            now_s = asyncio.get_running_loop().time()
+            flight.patience.reschedule(None if patience_s is None else now_s + patience_s)
 
     def _hung_up(self, flight: Flight) -> None:
         """Nobody listens any more."""
@@ -222,7 +251,7 @@ class Speaker:
         later = () if flight.begun else flight.plan.clips[index + 1 :]
         began_s = time.perf_counter()
         try:
-            async with asyncio.timeout(self._patience_s(flight)):
+            async with asyncio.timeout(self._patience_s(flight)) as flight.patience:
                 found = await self._while_heard(
                     flight,
                     lambda: self._clips.get(
@@ -238,6 +267,7 @@ class Speaker:
                 retry_after_s=1,
             ) from None
         finally:
+            flight.patience = None
             flight.timings.generation_ms += (time.perf_counter() - began_s) * 1000
         flight.timings.disk_ms += found.disk_ms
         flight.timings.queue_ms += found.queue_ms
@@ -265,15 +295,15 @@ class Speaker:
         """How long the engine may still take for the first sound; None: as long as it does."""
         if self._after_s is None or not self._may_leave(flight):
             return None
-        return max(0.0, flight.began_s + self._after_s - time.monotonic())
+        return max(0.0, flight.asked_s + self._after_s - time.monotonic())
 
     def _may_leave(self, flight: Flight) -> bool:
-        """Whether another may speak it: not once something was sent, and not to nobody."""
+        """Whether another may speak it: not once something was sent, and not to a warm-up alone."""
         return (
             self._detour is not None
             and not flight.begun
             and flight.terms.make
-            and flight.urgency.priority is not Priority.WARM_UP
+            and flight.callers > 0
         )
 
     async def _make_or_leave(self, flight: Flight) -> None:

@@ -16,13 +16,13 @@ from proxy.cache.key import Key, digest
 from proxy.cache.memory import MemoryTier
 from proxy.cache.tiered import TieredCache
 from proxy.speech.clips import AfterHangup, Clips
-from proxy.speech.elsewhere import Elsewhere, Errand, Offer
+from proxy.speech.elsewhere import Elsewhere, Errand, NotSpoken, Offer
 from proxy.speech.plan import Plan, Planner, Wanted
 from proxy.speech.reply import Outcome
 from proxy.speech.schedule import Priority, Schedule
 from proxy.speech.speaker import Speaker
 from proxy.speech.terms import LIVE, NotCached, Terms
-from synth.engine import CannotSay, Clip, EngineUnavailable, Pcm, Segment
+from synth.engine import CannotSay, Clip, EngineError, EngineUnavailable, Pcm, Segment
 from synth.voices import VOICES
 from synth.weights import Weights
 
@@ -158,8 +158,12 @@ def others() -> Others:
 
 
 @pytest.fixture
-async def stage_with_others(others: Others, tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(tmp_path / "audio", "finish_segment", others, after_s=60)
+async def stage_with_others(
+    request: pytest.FixtureRequest, others: Others, tmp_path: Path
+) -> AsyncIterator[Stage]:
+    """Parametrised by `after_s` where that matters."""
+    after_s = getattr(request, "param", 60.0)
+    stage = Stage(tmp_path / "audio", "finish_segment", others, after_s)
     await stage.disk.open()
     yield stage
     await stage.speaker.close()
@@ -452,3 +456,47 @@ async def test_a_provider_that_fails_as_nobody_expected_makes_room_for_the_next(
         await hear_without_engine(stage_with_others, "Two.")
     assert "the provider broken failed (ValueError)" in caplog.text
     assert "sk-hush" not in caplog.text
+
+
+@pytest.mark.parametrize("stage_with_others", [0.02], indirect=True)
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [([SPEECH], None), ([SPEECH, NotSpoken("cut")], "broke off"), ([NotSpoken("no")], "0.02 s")],
+    ids=["speaks", "breaks off", "fails"],
+)
+async def test_a_call_that_joins_a_warm_up_is_stood_in_for_and_the_phrase_is_made_all_the_same(
+    stage_with_others: Stage, others: Others, pieces: Sequence[Pcm | Exception], said: str | None
+) -> None:
+    stage, plan = stage_with_others, stage_with_others.plan("One.")
+    others.there = [ScriptedOffer("other", pieces)]
+    warming = asyncio.create_task(stage.speaker.keep(plan, WARM_UP))
+    assert await stage.engine.asked.get() == "One."
+    with stage.speaker.listen(plan) as reply:
+        assert reply.outcome is Outcome.COLLAPSED
+        if said is None:
+            assert (await reply.finish()).payload == SPEECH.tobytes()
+        else:
+            with pytest.raises(EngineError, match=said):
+                await reply.finish()
+    await stage.settle()
+    assert not warming.done()
+    stage.engine.finish("One.")
+    await warming
+    await stage.settle()
+    assert await stage.disk.is_pinned(plan.key)
+
+
+@pytest.mark.parametrize("stage_with_others", [0.02], indirect=True)
+async def test_a_warm_up_that_a_call_has_joined_and_left_waits_for_the_engine_again(
+    stage_with_others: Stage, others: Others
+) -> None:
+    stage, plan = stage_with_others, stage_with_others.plan("One.")
+    others.there = [ScriptedOffer("other", [AssertionError("A warm-up was sent elsewhere.")])]
+    with stage.speaker.listen(plan, WARM_UP) as warming:
+        assert await stage.engine.asked.get() == "One."
+        with stage.speaker.listen(plan):
+            pass
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(warming.begin(), 0.1)
+        stage.engine.finish("One.")
+        assert (await warming.finish()).about.provider is None
