@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 _NO_SUCH_ADDRESS_HERE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """`localhost` stands for ::1, too, on machines without IPv6."""
 
+_LONGEST_MS = 2**31 - 1
+"""What the kernel takes for a number of milliseconds."""
+
 _LET_IN_S = 0.1
 """So long does the last one have to ask."""
 
@@ -186,7 +189,7 @@ async def listen(settings: ServerSettings, open_sockets: ExitStack) -> list[sock
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 # Of what the kernel has taken already, and of connections that are being closed.
                 # Later than our own, which says in the log what it did. Inherited by connections.
-                give_up_ms = int(settings.stalled_reader_s * 2 * 1000)
+                give_up_ms = int(min(settings.stalled_reader_s * 2 * 1000, _LONGEST_MS))
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, give_up_ms)
             listener.bind(address)
             listener.listen()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -27,6 +30,8 @@ PATIENCE = web.AppKey("patience", Patience)
 
 LOOKS = 4
 """So often the same, and a client takes nothing."""
+
+_INT = struct.Struct("i")
 
 STALLED = web.RequestKey("stalled", bool)
 """Set to True where the client was cut off because it took nothing any more."""
@@ -85,6 +90,24 @@ class Progress:
         return self._looks == LOOKS
 
 
+def left_bytes(transport: asyncio.WriteTransport) -> int:
+    """What was written and the client has not taken yet, the kernel's share of it included.
+
+    The kernel holds megabytes for a connection, and takes more only once a third of them is gone:
+    by our own buffer alone, a slow reader takes nothing for minutes.
+    """
+    held = transport.get_write_buffer_size()
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return held
+    try:
+        answer = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(_INT.size))
+    except (OSError, ValueError):  # Not on Linux, or closed.
+        return held
+    (in_kernel,) = _INT.unpack(answer)
+    return held + int(in_kernel)
+
+
 class WaitingForReader:
     """While something is written: cuts the client off when it takes nothing of it for too long.
 
@@ -121,7 +144,7 @@ class WaitingForReader:
         if transport is None:
             return
         # Nothing else is written meanwhile, so it can only become less.
-        if self._progress.has_stalled(transport.get_write_buffer_size()):
+        if self._progress.has_stalled(left_bytes(transport)):
             self._request[STALLED] = True
             transport.abort()
         else:

@@ -6,19 +6,30 @@ import asyncio
 import json
 import logging
 import socket
+import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.api.middleware import around
-from proxy.api.patience import LOOKS, PATIENCE, Patience, Progress, pieces_of, whole_body
+from proxy.api.patience import (
+    LOOKS,
+    PATIENCE,
+    Patience,
+    Progress,
+    left_bytes,
+    pieces_of,
+    whole_body,
+)
 from proxy.api.request_log import RequestLog
 from proxy.api.streamed import Streamed
 from proxy.serve import listen
@@ -116,6 +127,11 @@ async def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve) -> None
             assert code_in(body) == "request_timeout"
 
 
+def uvloop_s() -> asyncio.AbstractEventLoop:
+    loop: asyncio.AbstractEventLoop = pytest.importorskip("uvloop").new_event_loop()
+    return loop
+
+
 class Slow:
     """A server of one address, whose answer is larger than any buffer in between."""
 
@@ -192,6 +208,69 @@ def test_where_nothing_is_left_nothing_is_waited_for() -> None:
     assert not any(progress.has_stalled(0) for _ in range(10 * LOOKS))
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others do not tell")
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("loop_of", [asyncio.new_event_loop, uvloop_s], ids=["asyncio", "uvloop"])
+def test_what_a_slow_reader_takes_is_seen_although_our_own_buffer_stays_as_it_is(
+    loop_of: Callable[[], asyncio.AbstractEventLoop], encrypted: bool
+) -> None:
+    with asyncio.Runner(loop_factory=loop_of) as runner:
+        runner.run(take_slowly(encrypted))
+
+
+async def take_slowly(encrypted: bool) -> None:
+    """Until what is left became less many times while our own buffer did not once."""
+    arrived: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+
+    async def arrive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set_result(writer)
+
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", key_type=trustme.KeyType.ECDSA).configure_cert(context)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * 1024**2)
+        listener.bind(("127.0.0.1", 0))
+        server = await asyncio.start_server(
+            arrive, sock=listener, ssl=context if encrypted else None
+        )
+        with socket.socket() as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            raw.connect(listener.getsockname())
+            peer: socket.socket = raw
+            if encrypted:
+                trusting = ssl.create_default_context()
+                authority.configure_trust(trusting)
+                peer = await asyncio.to_thread(
+                    trusting.wrap_socket, raw, server_hostname="localhost"
+                )
+            writer = await arrived
+            writer.write(b"x" * 8 * 1024**2)
+            transport = writer.transport
+            taken, seen = 0, 0
+            while seen < 8:
+                left, own = left_bytes(transport), transport.get_write_buffer_size()
+                assert left > own
+                while taken < 2 * 1024**2 and left_bytes(transport) == left:
+                    taken += len(await asyncio.to_thread(peer.recv, 16_384))
+                assert left_bytes(transport) != left
+                seen += transport.get_write_buffer_size() == own
+            peer.close()
+            transport.abort()
+        server.close()
+
+
+def test_what_a_transport_without_a_socket_holds_is_what_is_left() -> None:
+    class Holding(asyncio.WriteTransport):
+        def get_write_buffer_size(self) -> int:
+            return 5
+
+    assert left_bytes(Holding()) == 5
+    with socket.socket() as closed:
+        pass
+    assert left_bytes(Holding({"socket": closed})) == 5
+
+
 async def test_an_upload_that_stops_coming_is_not_waited_for(
     slow: Callable[[Patience], Any],
 ) -> None:
@@ -226,3 +305,9 @@ async def test_the_kernel_gives_up_on_what_it_was_handed_a_little_later_than_the
             wait_ms = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
             assert wait_ms == 60_000
             assert client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
+
+
+async def test_a_client_may_be_waited_for_longer_than_the_kernel_can_count() -> None:
+    with ExitStack() as stack:
+        for longest_s in (1e7, 1e308):
+            assert await listen(ServerSettings(port=0, stalled_reader_s=longest_s), stack)
