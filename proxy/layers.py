@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,19 @@ import pydantic
 import yaml
 from pydantic import TypeAdapter
 
-from proxy.settings import ENVIRONMENT_PREFIX, SECRETS, Option, Settings, options
+from proxy.settings import (
+    ENVIRONMENT_PREFIX,
+    SECRETS,
+    Option,
+    ProviderSettings,
+    Settings,
+    options,
+)
 
 CONFIG_VARIABLE = ENVIRONMENT_PREFIX + "CONFIG"
 DEFAULT_FILE = Path("kokoro-edge.yaml")
+
+_PROVIDER_FIELDS = frozenset(field.name for field in fields(ProviderSettings))
 
 
 class SettingsError(Exception):
@@ -126,13 +136,20 @@ def _checked(values: Mapping[str, object], origins: Mapping[str, str]) -> Settin
     except pydantic.ValidationError as invalid:
         error = invalid.errors()[0]
         key = ".".join(str(part) for part in error["loc"][:2])
-        place = key + "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"][2:]
-        )
+        place = key + _within(key, error["loc"][2:])
         shown = "wrong" if key in SECRETS else repr(values.get(key, error["input"]))
         raise SettingsError(
             f"{origins.get(key, 'settings')}: {place} is {shown}: {error['msg']}"
         ) from None
+
+
+def _within(key: str, parts: tuple[int | str, ...]) -> str:
+    """Where in a setting's value it is wrong. Of a secret, only places that we name ourselves: a
+    name in a mapping may be the key, which somebody wrote in the wrong place."""
+    if key in SECRETS:
+        parts = parts[:2] if key == "fallback.providers" else ()
+        parts = tuple(part for part in parts if isinstance(part, int) or part in _PROVIDER_FIELDS)
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

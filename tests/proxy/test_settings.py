@@ -147,6 +147,41 @@ def test_a_wrong_secret_is_not_told() -> None:
     assert "horse" not in repr(settings)
 
 
+NO_NAME = "sk-0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("environment", "content"),
+    [
+        ({"KOKORO_EDGE_AUTH_KEYS": f"{NO_NAME}=desk"}, None),
+        ({"KOKORO_EDGE_AUTH_KEYS": f"{NO_NAME}="}, None),
+        ({"KOKORO_EDGE_AUTH_KEYS": NO_NAME}, None),
+        ({"KOKORO_EDGE_AUTH_KEYS": f"{NO_NAME}/=desk-0123456789"}, None),
+        ({}, f"auth: {{keys: {{{NO_NAME}: desk}}}}"),
+        ({}, f"auth: {{keys: {{{NO_NAME}: 5}}}}"),
+        ({}, f"auth: {{keys: {{{NO_NAME}: [desk]}}}}"),
+        ({}, f"auth: {{keys: {{desk: {{{NO_NAME}: desk}}}}}}"),
+        ({}, f"auth: {{keys: [{NO_NAME}]}}"),
+        ({}, "auth: {keys: {101234567891: desk}}"),
+        ({}, f"fallback: {{providers: [{{name: a, {NO_NAME}: b}}]}}"),
+        ({}, f"fallback: {{providers: [{{{NO_NAME}: b}}]}}"),
+        ({}, f"fallback: {{providers: {{{NO_NAME}: b}}}}"),
+        ({"KOKORO_EDGE_FALLBACK_PROVIDERS": f"[{{{NO_NAME}: b}}]"}, None),
+    ],
+)
+def test_a_key_that_stands_where_its_name_should_is_not_told(
+    environment: Mapping[str, str], content: str | None
+) -> None:
+    said = problem(environment=environment, content=content)
+    assert NO_NAME[:10] not in said and "10123" not in said
+    assert " is wrong: " in said and ("auth.keys" in said or "fallback.providers" in said)
+
+
+def test_where_a_provider_is_wrong_is_told() -> None:
+    said = problem(content="fallback: {providers: [{name: a, kind: openai, model: m, voice: ''}]}")
+    assert "fallback.providers[0].voice is wrong: " in said
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     assert len(options()) >= 15
     for option in options():
