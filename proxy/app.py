@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
-from proxy.api.access import ADMIN_PATH, Access
+from proxy.api.access import ADMIN_PATH, build_access
 from proxy.api.admin_routes import add_admin_routes
 from proxy.api.api_keys import build_keys
 from proxy.api.cache_admin import CacheAdminApi
@@ -65,6 +65,7 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     log, stopping = RequestLog(), Stopping()
     server, auth = settings.server, settings.auth
     keys = build_keys(auth)
+    access = build_access(server, keys)
     gate = build_gate(keys, auth.requests_per_minute, auth.requests_per_minute_by_key)
     cors = Cors(server.cors_origins) if server.cors_origins else None
     app = web.Application(
@@ -84,6 +85,8 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
 
     async def lifetimes(app: web.Application) -> AsyncIterator[None]:
         await asyncio.to_thread(parts.shelf.open)
+        if keys is not None:
+            await asyncio.to_thread(keys.derive)
         async with contextlib.AsyncExitStack() as running:
             await running.enter_async_context(parts.running())
             await running.enter_async_context(keeper.running())
@@ -116,9 +119,8 @@ def build_app(settings: Settings, engine_command: Sequence[str] | None = None) -
     # By the first key: the one who set the keys may give any of them away.
     signs = None if keys is None else keys.all[0]
     phrasebook_admin = PhrasebookAdminApi(parts.shelf, parts.warm_up, miner, signs=signs)
-    key = server.admin_key
-    access = Access(None if key is None else key.get_secret_value(), server.host, keys)
-    OpenApi(Keys(admin=key is not None, callers=keys is not None)).add_routes(app)
+    has_admin_key = server.admin_key is not None
+    OpenApi(Keys(admin=has_admin_key, callers=keys is not None)).add_routes(app)
     handlers = {
         **cache_admin.handlers(),
         **phrasebook_admin.handlers(),

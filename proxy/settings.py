@@ -197,8 +197,9 @@ class ServerSettings:
     """A larger request body is refused with 413."""
     admin_key: Annotated[pydantic.SecretStr, Field(min_length=_MIN_KEY_CHARS)] | None = None
     """Asked for as `Authorization: Bearer KEY` by everything under `/v1/admin`. Without a key those
-    addresses answer on a loopback address only. 8 characters or more. Set it as an environment
-    variable or in the file: others can read the command line."""
+    addresses answer on a loopback address only, and with `auth.keys` not at all. 8 characters or
+    more, and none of `auth.keys`. Set it as an environment variable or in the file: others can read
+    the command line."""
     shutdown_s: Annotated[float, Field(ge=0)] = 10.0
     """How long replies under way may take to finish after SIGTERM."""
     drain_s: Annotated[float, Field(ge=0)] = 0.0

@@ -1,4 +1,4 @@
-"""Who may administrate: whoever has the key or, where none is set, this machine alone."""
+"""Who may administrate: whoever has the key or, where none of any kind is set, this machine alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from aiohttp import web
 
 from proxy.api.api_keys import ApiKeys, bearer_of
 from proxy.api.errors import AdministrationOff, KeyNeeded, NotPermitted
+from proxy.layers import SettingsError
+from proxy.settings import ServerSettings
 
 ADMIN_PATH = "/v1/admin"
 
@@ -38,6 +40,8 @@ class Access:
             )
 
     def _refusal(self, request: web.Request) -> str | None:
+        if self._api_keys is not None:
+            return "This server asks for API keys"
         if not self._listens_here:
             return f"This server listens on {self._host}, and not on a loopback address alone"
         return _comes_from_elsewhere(request)
@@ -50,6 +54,17 @@ class Access:
         if self._api_keys is not None and self._api_keys.find(given) is not None:
             raise NotPermitted
         raise KeyNeeded("This needs the server's server.admin_key, as 'Authorization: Bearer KEY'.")
+
+
+def build_access(settings: ServerSettings, api_keys: ApiKeys | None) -> Access:
+    """Raises SettingsError: the key of administration is an API key, too."""
+    key = None if settings.admin_key is None else settings.admin_key.get_secret_value()
+    if key is not None and api_keys is not None and api_keys.find(key) is not None:
+        raise SettingsError(
+            "server.admin_key is one of auth.keys, too, so that whoever may ask for speech could "
+            "administrate: set another"
+        )
+    return Access(key, settings.host, api_keys)
 
 
 def is_admin(path: str) -> bool:

@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache, partial
 
 from aiohttp import web
 
@@ -16,15 +17,21 @@ from proxy.settings import AuthSettings
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is held: not itself, but what it takes to know it again, and to sign for it."""
+    """A key as it is held: what it takes to know it again, and to sign for it."""
 
     name: str
     digest: bytes = field(repr=False)
     """SHA-256."""
-    signing: bytes = field(repr=False)
+    derive: Callable[[], bytes] = field(repr=False)
+    """Tells `signing`. Takes some ten milliseconds, the first time."""
     clip_address_s: float
     now_s: Callable[[], float] = time.time
     """Seconds since 1970."""
+
+    @property
+    def signing(self) -> bytes:
+        """What signs for it: see `proxy.api.signed_address`."""
+        return self.derive()
 
     def signature(self, name: str) -> str:
         """Lets whoever has it fetch what is called so: see `proxy.api.signed_address`."""
@@ -41,6 +48,11 @@ class ApiKeys:
     def __init__(self, keys: Iterable[ApiKey]) -> None:
         self.all = tuple(keys)
 
+    def derive(self) -> None:
+        """Have at hand what signs for each. Takes some ten milliseconds for each."""
+        for key in self.all:
+            key.derive()
+
     def find(self, presented: str) -> ApiKey | None:
         """Whose key this is. Takes as long whichever it is, and however much of it is right."""
         digest = _digest(presented)
@@ -52,12 +64,12 @@ class ApiKeys:
 
 
 def build_keys(settings: AuthSettings) -> ApiKeys | None:
-    """None where no key is set. Takes some ten milliseconds for each."""
+    """None where no key is set."""
     if not settings.keys:
         return None
     secrets = {name: key.get_secret_value() for name, key in settings.keys.items()}
     return ApiKeys(
-        ApiKey(name, _digest(secret), signing_key(secret), settings.clip_address_s)
+        ApiKey(name, _digest(secret), cache(partial(signing_key, secret)), settings.clip_address_s)
         for name, secret in secrets.items()
     )
 

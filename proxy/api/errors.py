@@ -74,7 +74,7 @@ class KeyNeeded(Exception):
 
 
 class AdministrationOff(Exception):
-    """No key is set, and whoever asks may be on another machine."""
+    """No key is set, and whoever asks may be somebody who should not."""
 
 
 class KeyMissing(Exception):

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from proxy.app import DISK
 from proxy.cache.owner import Ownership
 from proxy.cache.steps import Stats, from_json
-from proxy.settings import Settings
+from proxy.settings import AuthSettings, Settings
 from synth import weights
 from tests.faults.server import SCRIPTED_SERVER, Log, Server
 from tests.proxy.caches import (
@@ -425,6 +425,16 @@ async def test_a_server_that_others_can_reach_says_what_it_needs(
     server = replace(settings.server, host="0.0.0.0")
     await announce(await start_edge(settings=replace(settings, server=server), ready=False))
     assert_one_line(await run("ls"), 1, "refused: ", "server.admin_key")
+
+
+async def test_a_server_with_api_keys_says_that_commands_need_another(
+    start_edge: StartEdge, settings: Settings, run: Run
+) -> None:
+    auth = AuthSettings(keys={"desk": SecretStr(KEY)})
+    await announce(await start_edge(settings=replace(settings, auth=auth), ready=False))
+    says = ("refused: ", "set server.admin_key for the server, and for the commands")
+    assert_one_line(await run("ls"), 1, *says)
+    assert_one_line(await run("ls", KOKORO_EDGE_SERVER_ADMIN_KEY=KEY), 1, *says)
 
 
 @asynccontextmanager

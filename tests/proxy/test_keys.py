@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import openai
@@ -16,14 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from proxy.api.api_keys import build_keys
+from proxy.api.api_keys import ApiKey, ApiKeys, build_keys
 from proxy.api.gate import OPEN, Gate, build_gate
 from proxy.api.rate_limit import RateLimit
+from proxy.app import build_app
 from proxy.layers import SettingsError
 from proxy.settings import AuthSettings, Settings
 from tests.proxy.conftest import HIT, MISS, SPEECH, Edge, StartEdge, outcome_of
 
 DESK, SALES, ADMIN = "desk-key-0123456789", "sales-key-0123456789", "the admin's own key"
+AS_ADMIN = {"Authorization": f"Bearer {ADMIN}"}
 AS_DESK, AS_SALES = ({"Authorization": f"Bearer {key}"} for key in (DESK, SALES))
 WRONG = {"Authorization": "Bearer desk-key-012345678x"}
 KEYS = AuthSettings(keys={"desk": SecretStr(DESK), "sales": SecretStr(SALES)})
@@ -33,6 +36,10 @@ HELLO = {"input": "Hello there.", "response_format": "wav"}
 @pytest.fixture
 def with_keys(settings: Settings) -> Settings:
     return replace(settings, auth=KEYS)
+
+
+def with_admin(settings: Settings, key: str = ADMIN) -> Settings:
+    return replace(settings, server=replace(settings.server, admin_key=SecretStr(key)))
 
 
 async def error_of(answer: Any) -> dict[str, Any]:
@@ -120,17 +127,15 @@ async def test_a_key_in_the_query_is_none(start_edge: StartEdge, with_keys: Sett
 async def test_an_api_key_is_not_for_administration(
     start_edge: StartEdge, with_keys: Settings
 ) -> None:
-    server = replace(with_keys.server, admin_key=SecretStr(ADMIN))
-    edge = await start_edge(settings=replace(with_keys, server=server), ready=False)
+    edge = await start_edge(settings=with_admin(with_keys), ready=False)
     answer = await get(edge, "/v1/admin/keys", AS_DESK)
     assert answer.status == 403
     assert (await error_of(answer))["code"] == "insufficient_permissions"
     assert (await get(edge, "/v1/admin/keys", WRONG)).status == 401
     assert (await get(edge, "/v1/admin/keys", {})).status == 401
-    as_admin = {"Authorization": f"Bearer {ADMIN}"}
-    assert (await get(edge, "/v1/models", as_admin)).status == 401
+    assert (await get(edge, "/v1/models", AS_ADMIN)).status == 401
     await get(edge, "/v1/models", AS_SALES)
-    counted = await (await get(edge, "/v1/admin/keys", as_admin)).json()
+    counted = await (await get(edge, "/v1/admin/keys", AS_ADMIN)).json()
     assert counted == {
         "keys": [
             {"name": "desk", "requests": 0, "limited": 0},
@@ -138,6 +143,40 @@ async def test_an_api_key_is_not_for_administration(
         ],
         "refused": 1,
     }
+
+
+async def test_with_api_keys_and_no_key_of_its_own_administration_is_off_on_this_machine_too(
+    start_edge: StartEdge, with_keys: Settings
+) -> None:
+    edge = await start_edge(settings=with_keys, ready=False)
+    for headers in ({}, AS_DESK, WRONG):
+        answer = await get(edge, "/v1/admin/keys", headers)
+        assert answer.status == 403
+        error = await error_of(answer)
+        assert error["code"] == "administration_off"
+        assert "set server.admin_key for the server, and for the commands" in error["message"]
+
+
+def test_a_key_for_speech_and_administration_is_a_mistake(with_keys: Settings) -> None:
+    with pytest.raises(SettingsError, match=r"server\.admin_key is one of auth\.keys") as wrong:
+        build_app(with_admin(with_keys, SALES))
+    assert SALES not in str(wrong.value) and "'sales'" not in str(wrong.value)
+    build_app(with_admin(with_keys))
+
+
+def test_what_signs_for_a_key_is_derived_once() -> None:
+    derived: list[str] = []
+
+    def derive() -> bytes:
+        derived.append("desk")
+        return b"what signs"
+
+    keys = ApiKeys([ApiKey("desk", b"", cache(derive), 60)])
+    assert derived == []
+    keys.derive()
+    assert [key.signing for key in keys.all] == [b"what signs"]
+    assert keys.all[0].signature("a.wav") == keys.all[0].signature("a.wav")
+    assert derived == ["desk"]
 
 
 async def test_without_keys_nothing_is_asked_for_nor_counted(edge: Edge) -> None:
@@ -229,8 +268,8 @@ async def test_taking_a_key_away_takes_its_addresses_away_and_no_others(
 async def test_addresses_in_the_phrasebook_can_be_fetched(
     start_edge: StartEdge, with_keys: Settings
 ) -> None:
-    edge = await start_edge(settings=with_keys)
-    book = await (await get(edge, "/v1/admin/phrasebooks/little", {})).json()
+    edge = await start_edge(settings=with_admin(with_keys))
+    book = await (await get(edge, "/v1/admin/phrasebooks/little", AS_ADMIN)).json()
     [address] = book["phrases"][0]["addresses"].values()
     assert (await get(edge, address, {})).status == 404  # Not rendered yet, and not forbidden.
 
@@ -279,7 +318,7 @@ def test_never_more_than_the_limit_allows_and_who_waits_as_told_is_let_in(
 async def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_kept(
     start_edge: StartEdge, settings: Settings
 ) -> None:
-    edge = await start_edge(settings=limited(settings, 2, sales=1_000))
+    edge = await start_edge(settings=with_admin(limited(settings, 2, sales=1_000)))
     left = []
     for _ in range(2):
         answer = await post(edge, AS_DESK)
@@ -297,7 +336,7 @@ async def test_who_asks_too_often_is_told_when_to_come_back_and_others_are_not_k
     for _ in range(5):
         assert (await post(edge, AS_SALES)).status == 200
         assert (await post(edge, WRONG)).status == 401
-    counted = await (await get(edge, "/v1/admin/keys", {})).json()
+    counted = await (await get(edge, "/v1/admin/keys", AS_ADMIN)).json()
     assert counted["keys"][0] == {"name": "desk", "requests": 2, "limited": 1}
     assert counted["refused"] == 5
 
@@ -313,8 +352,7 @@ def test_a_limit_for_a_key_that_is_not_there_is_a_mistake() -> None:
 async def test_the_client_of_openai_knows_these_errors(
     start_edge: StartEdge, settings: Settings
 ) -> None:
-    server = replace(settings.server, admin_key=SecretStr(ADMIN))
-    edge = await start_edge(settings=replace(limited(settings, 1), server=server))
+    edge = await start_edge(settings=with_admin(limited(settings, 1)))
     url = str(edge.client.make_url("/v1"))
 
     async def ask(key: str) -> bytes:
