@@ -19,7 +19,7 @@ from proxy.settings import ServerSettings
 logger = logging.getLogger(__name__)
 
 _FIRST = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_WATCH_AGAIN_S = 10.0
+_LOOK_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,12 @@ class Certificate:
     renewed certificate is taken over whole, or not at all, and no connection is cut for it.
     """
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(self, certificate: Path, key: Path, look_every_s: float = _LOOK_EVERY_S) -> None:
         self._certificate = certificate
         self._key = key
+        self._look_every_s = look_every_s
         self._loaded: _Loaded | None = None
+        self._seen: bytes | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -48,6 +50,7 @@ class Certificate:
 
     def open(self) -> ssl.SSLContext:
         """For listening sockets. Raises SettingsError: the files cannot be used."""
+        self._seen = self._digest()
         self._loaded = self._load()
         context = _context(self._certificate, self._key)
 
@@ -62,14 +65,41 @@ class Certificate:
         """Take over what the files become, and say so. Runs until it is cancelled."""
         # The folders: who renews writes another file in place of the old one, or moves a link.
         folders = {self._certificate.parent, self._key.parent}
+        told = self.fingerprint
         while True:
             try:
-                async for _ in awatch(*folders, recursive=False):
-                    if await self._take_over():
+                # And now and then all the same: of a link further up, and of folders that are on
+                # another machine, nothing is told.
+                async for _ in awatch(
+                    *folders,
+                    recursive=False,
+                    rust_timeout=max(1, int(self._look_every_s * 1000)),
+                    yield_on_timeout=True,
+                ):
+                    await self._look()
+                    if told != self.fingerprint:
                         await changed()
-            except (OSError, RuntimeError) as error:
-                logger.error("watching the certificate failed; it is begun again: %s", error)
-            await asyncio.sleep(_WATCH_AGAIN_S)
+                        told = self.fingerprint
+            except Exception:
+                logger.exception("watching the certificate failed; it is begun again")
+            await asyncio.sleep(self._look_every_s)
+
+    async def _look(self) -> None:
+        """Take the files over where they are others than at the last look."""
+        seen = await asyncio.to_thread(self._digest)
+        if seen != self._seen:
+            self._seen = seen
+            await self._take_over()
+
+    def _digest(self) -> bytes:
+        """Of both files as they are; of none where one cannot be read."""
+        digest = hashlib.sha256()
+        try:
+            for path in (self._certificate, self._key):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError:
+            return b""
+        return digest.digest()
 
     async def _take_over(self) -> bool:
         """Whether there is another certificate."""

@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -43,6 +44,10 @@ ERROR_CODE = web.RequestKey("error_code", str)
 NOT_ASKED = "kokoro-edge; fwd=bypass"
 """`Cache-Status` of what the cache has nothing to do with."""
 
+_CLIPS = re.compile("/audio/+clips/", re.IGNORECASE)
+_ID = re.compile(r"[0-9a-f]{32}(\.|$)", re.IGNORECASE)
+"""All that there is to be seen of the address of a reply."""
+
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -66,9 +71,7 @@ def around(
             given = f"{ours}{next(numbers):016x}"
         request[REQUEST_ID] = given
         began_s = request[BEGAN_S] = time.perf_counter()
-        path = request.rel_url.raw_path
-        if signature := request.match_info.get("signature"):
-            path = path.replace(signature, "-")  # Whoever reads it in the log could fetch it.
+        path = without_signature(request.rel_url.raw_path)
         response: web.StreamResponse
         try:
             if cors is not None and (preflight := cors.preflight(request)) is not None:
@@ -100,6 +103,21 @@ def around(
         return response
 
     return around
+
+
+def without_signature(path: str) -> str:
+    """A path as it came, to be logged: whoever reads a signature there could fetch the reply.
+
+    However it is spelt, and whether it leads anywhere or not.
+    """
+    if "%" not in path and "clips" not in path.lower():  # As a rule.
+        return path
+    meant = unquote(path)
+    if (clips := _CLIPS.search(meant)) is None:
+        return path
+    parts = meant[clips.end() :].split("/")
+    shown = [part if not part or _ID.match(part) else "-" for part in parts]
+    return path if shown == parts else quote(meant[: clips.end()] + "/".join(shown))
 
 
 def _told(request: web.Request, error: Exception) -> web.Response:

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer, make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from yarl import URL
 
 from proxy.api.api_keys import ApiKey, ApiKeys, build_keys
 from proxy.api.gate import OPEN, Gate, build_gate
@@ -194,15 +195,19 @@ async def test_the_log_names_who_asked_and_shows_no_key_and_no_signature(
             if answer.status == 200:
                 address = answer.headers["Content-Location"]
         await get(edge, address, {})
+        for spelt in (f"{address}/", address.upper(), address.replace("-", "%2D")):
+            await edge.client.get(URL(spelt, encoded=True))
+        await edge.client.post(address)
         await edge.stop()
     lines = [line for line in caplog.messages if line.startswith(("POST", "GET"))]
-    assert [line.endswith(" key=desk") for line in lines] == [True, True, False, False, False]
+    assert [line.endswith(" key=desk") for line in lines] == [True] * 2 + [False] * 7
     assert "refused error=invalid_api_key" in lines[2]
     assert "refused error=invalid_request_error" in lines[3]
     signature = address.split("/")[-2]
     assert lines[4].startswith(f"GET {address.replace(signature, '-')} 200 ok")
     told = "\n".join(each.getMessage() for each in caplog.records if each.name[:5] == "proxy")
-    assert not re.search(f"{DESK}|{WRONG['Authorization'][7:]}|{signature}", told)
+    mac = signature.partition("-")[2]
+    assert not re.search(f"{DESK}|{WRONG['Authorization'][7:]}|{mac}|{mac.upper()}", told)
 
 
 async def test_a_reply_tells_an_address_that_needs_no_key(

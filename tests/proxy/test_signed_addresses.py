@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from proxy.api.middleware import without_signature
 from proxy.api.signed_address import PATTERN, BadSignature, Expired, sign, signing_key, verify
 
 OURS, THEIRS = b"o" * 32, b"t" * 32
@@ -71,6 +72,45 @@ def test_no_letter_of_it_can_be_another(
         verify([OURS], forged, name, now_s)
     with pytest.raises(BadSignature):
         verify([OURS], f"0{signature}", name, now_s)
+
+
+NAME = f"{'0123456789abcdef' * 2}.wav"
+MAC = "AZaz09_-AZaz09_-AZaz09"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/v1/audio/clips/t0abc-{MAC}/{NAME}",
+        f"/v1/audio/clips/t0abc%2D{MAC}/{NAME}",
+        f"/v1/audio/clips/t0abc%2d{MAC}/{NAME}",
+        f"/v1/audio/clips/t0abc%252D{MAC}/{NAME}",
+        f"/v1/audio/clips/t0abc-{MAC.replace('Z', '%5A')}/{NAME}",
+        f"/v1/audio/clips/t0abc-{MAC}/{NAME.upper()}",
+        f"/v1/audio/clips/T0ABC-{MAC}/{NAME}",
+        f"/v1/audio/clips/t0abc-{MAC}/{NAME}/",
+        f"/v1/audio/clips/t0abc-{MAC}/{NAME}%0A",
+        f"/v1/audio/clips//t0abc-{MAC}/{NAME}",
+        f"/v1/audio/clips/t0abc-{MAC}%20/{NAME}",
+        f"/v1/audio/clips/t0abc-{MAC}",
+        f"/v1/audio/clips%2Ft0abc-{MAC}%2F{NAME}",
+        f"/v1/audio/%63lips/t0abc-{MAC}/{NAME}",
+        f"/v1/audio/clips/t0abc-{MAC}/t0abc-{MAC}/{NAME}",
+        f"/v1/rate/8000/audio/clips/t0abc-{MAC}/{NAME}",
+        f"/V1/Audio/Clips/t0abc-{MAC}/{NAME}",
+    ],
+)
+def test_no_spelling_of_a_signed_address_shows_its_signature_in_the_log(path: str) -> None:
+    shown = without_signature(path)
+    assert "/-" in shown and shown.isprintable()
+    assert "0abc" not in shown.lower() and "zaz09" not in shown.lower()
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/audio/speech", f"/v1/audio/clips/{NAME}", "/v1/%61dmin/cache", "/%", "/clips/a-b"]
+)
+def test_other_addresses_are_shown_as_they_came(path: str) -> None:
+    assert without_signature(path) == path
 
 
 def test_what_signs_is_the_same_on_every_machine_and_is_not_the_secret() -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,61 @@ async def test_a_renewed_certificate_is_taken_over_while_it_runs(
             pass
         assert await is_seen(server, told["certificate"])
         assert not await is_seen(server, first["certificate"])
+
+
+async def test_a_certificate_behind_a_link_to_a_folder_is_taken_over_when_the_link_is_moved(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    issue(authority, tmp_path / "v1")
+    issue(authority, tmp_path / "v2")
+    current = tmp_path / "current"
+    current.symlink_to("v1")
+    certificate = Certificate(current / "tls.crt", current / "tls.key", look_every_s=0.01)
+    async with changes_of(certificate) as changes:
+        first = certificate.fingerprint
+        (tmp_path / "new").symlink_to("v2")
+        os.replace(tmp_path / "new", current)
+        second = await changes.get()
+        assert second == certificate.fingerprint != first
+        # And what is written behind the link after that.
+        issue(authority, tmp_path / "v2")
+        assert await changes.get() == certificate.fingerprint != second
+
+
+async def test_watching_goes_on_whatever_went_wrong(
+    authority: trustme.CA, files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = Certificate(*files, look_every_s=0.01)
+    # What failed is done once more, though the files are the same.
+    async with changes_of(certificate, fails=2) as changes:
+        issue(authority, files[0].parent)
+        assert await changes.get() == certificate.fingerprint
+    failed = [each for each in caplog.records if "watching the certificate failed" in each.message]
+    assert len(failed) == 2 and all(each.exc_info for each in failed)
+
+
+@asynccontextmanager
+async def changes_of(
+    certificate: Certificate, fails: int = 0
+) -> AsyncIterator[asyncio.Queue[str]]:
+    """The fingerprints that it tells of, once telling has failed so often."""
+    changes: asyncio.Queue[str] = asyncio.Queue()
+
+    async def changed() -> None:
+        nonlocal fails
+        fails -= 1
+        if fails >= 0:
+            raise LookupError("nobody could be told")
+        changes.put_nowait(certificate.fingerprint)
+
+    certificate.open()
+    task = asyncio.create_task(certificate.watch(changed))
+    try:
+        async with asyncio.timeout(60):
+            yield changes
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_what_is_no_certificate_is_not_taken_over(
