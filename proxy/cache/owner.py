@@ -62,7 +62,7 @@ class Ownership:
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
-            raise CacheInUse(self._directory, _read_owner(self._directory)) from None
+            raise CacheInUse(self._directory, read_owner(self._directory)) from None
         self._taken = (self._directory / _LOCK).stat()
         self._write()
 
@@ -97,7 +97,8 @@ class Ownership:
             logger.warning("cannot tell others who has %s: %s", self._directory, error)
 
 
-def _read_owner(directory: Path) -> Owner | None:
+def read_owner(directory: Path) -> Owner | None:
+    """Who had the directory last, and may have it still. None: nobody tells."""
     try:
         match json.loads((directory / _OWNER).read_text(encoding="utf-8")):
             case {"pid": int(pid), "url": str() | None as url, **more}:

@@ -50,8 +50,8 @@ class AdminClient:
             why = getattr(error.certificate_error, "verify_message", None) or "it is of another"
             raise CommandFailed(
                 f"the certificate of the server at {self.url} is not to be trusted: {why}. If it "
-                "is yours, name its file in the environment variable SSL_CERT_FILE; without --url "
-                "it is known by itself"
+                "is yours, name its file in the environment variable SSL_CERT_FILE; on the "
+                "server's own machine, set cache.directory as the server has it"
             ) from None
         except aiohttp.ServerFingerprintMismatch:
             raise CommandFailed(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from proxy.commands.failure import EXIT_FAILED, EXIT_USAGE, CommandFailed
 from proxy.commands.printed import printed
@@ -179,7 +180,7 @@ async def open_source(url: str | None, settings: Settings, make: bool) -> AsyncI
     from proxy.cache.owner import CacheInUse
     from proxy.commands.here import open_here
 
-    certificate = None
+    certificate = announced_certificate(url, settings)
     with ExitStack() as held:
         if url is None:
             try:
@@ -208,6 +209,33 @@ def who_has(settings: Settings) -> CacheInUse | None:
         return found
     owner.release()
     return None
+
+
+def announced_certificate(url: str | None, settings: Settings) -> str | None:
+    """The certificate of the server that is named, where it is the one on this machine that has
+    the directory: nobody else can vouch for one on a loopback address. See `Owner`.
+
+    The directory's lock is not taken, which a server that starts at this moment would miss.
+    """
+    from proxy.cache.owner import read_owner
+
+    owner = read_owner(settings.cache.directory.expanduser() / "audio")
+    if url is None or owner is None or owner.url is None:
+        return None
+    try:
+        named, told = _place_of(url), _place_of(owner.url)
+    except ValueError:
+        return None
+    return owner.certificate if named is not None and named == told else None
+
+
+def _place_of(url: str) -> tuple[str, int | None] | None:
+    """Scheme and port, where the host is this machine. Raises ValueError: it is no address."""
+    from proxy.api.access import is_loopback
+
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return (parts.scheme, port) if is_loopback(parts.hostname or "") else None
 
 
 def address_of(in_use: CacheInUse, otherwise: int = EXIT_FAILED) -> tuple[str, str | None]:

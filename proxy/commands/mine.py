@@ -7,7 +7,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
-from proxy.commands.cache import key_of, who_has
+from proxy.commands.cache import announced_certificate, key_of, who_has
 from proxy.commands.failure import CommandFailed
 from proxy.commands.files import STANDARD, written
 from proxy.commands.printed import counted
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 async def run(given: argparse.Namespace, settings: Settings) -> int:
     """Returns the exit code. Raises CommandFailed: it cannot be done."""
-    url, certificate = (given.url, None) if given.url else _server_of(settings)
+    url, certificate = given.url, announced_certificate(given.url, settings)
+    if not url:
+        url, certificate = _server_of(settings)
     if url is None:
         mined = await asyncio.to_thread(_mine_here, given, settings)
     else:

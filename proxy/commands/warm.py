@@ -13,7 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxy.commands.cache import address_of, key_of, who_has
+from proxy.commands.cache import address_of, announced_certificate, key_of, who_has
 from proxy.commands.failure import EXIT_BUSY, EXIT_FAILED, EXIT_USAGE, CommandFailed
 from proxy.commands.files import STANDARD, written
 from proxy.commands.printed import counted, printed
@@ -153,7 +153,7 @@ async def _steps(
     """Of the server that is named, or has the cache; else of this process."""
     from proxy.cache.owner import CacheInUse
 
-    certificate = None
+    certificate = announced_certificate(url, settings)
     if url is None:
         try:
             async with aclosing(_alone(settings, orders, engine_command)) as steps:

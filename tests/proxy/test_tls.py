@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import ssl
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from proxy.cache.owner import Ownership
+from proxy.commands.cache import announced_certificate
 from proxy.layers import SettingsError
 from proxy.settings import ServerSettings, Settings
 from proxy.tls import Certificate, build_certificate
@@ -108,25 +111,66 @@ async def test_it_speaks_https_and_nothing_older_than_tls_1_2(
                 assert answer.status == 200
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_commands_on_this_machine_know_the_server_by_its_certificate(
     scripted_app: ScriptedApp,
     settings: Settings,
     files: tuple[Path, Path],
     command: Command,
+    tmp_path: Path,
 ) -> None:
     async with serving(scripted_app, with_tls(settings, files)) as server:
         told = await announced(server, settings)
         assert told["url"] == f"https://127.0.0.1:{server.port}"
         done = await command("cache", "stats", "--json")
         assert (done.code, done.err) == (0, "")
-        # Named by hand, it is known by the authorities of this machine, of which ours is none.
-        done = await command("cache", "stats", "--url", told["url"])
-        assert_one_line(done, 1, "is not to be trusted")
+        # Named by hand, too, by whichever name of this machine, as long as its cache is known.
+        for url in (told["url"], told["url"].replace("127.0.0.1", "localhost") + "/v1"):
+            done = await command("cache", "stats", "--url", url)
+            assert (done.code, done.err) == (0, "")
+            done = await command("warm", "--dry-run", "--url", url)
+            assert (done.code, done.err) == (0, "")
+            done = await command("phrasebook", "mine", "--url", url)
+            assert_one_line(done, 1, "mine.enabled")
+        # Otherwise by the authorities of this machine, of which ours is none.
+        elsewhere = {"KOKORO_EDGE_CACHE_DIRECTORY": str(tmp_path / "elsewhere")}
+        done = await command("cache", "stats", "--url", told["url"], environment=elsewhere)
+        assert_one_line(done, 1, "is not to be trusted", "set cache.directory")
         # Somebody else at the same address is not who told.
         owner = settings.cache.directory / "audio" / "owner.json"
         owner.write_text(json.dumps({**told, "certificate": "0" * 64}))
-        done = await command("cache", "stats")
-        assert_one_line(done, 1, "has not the certificate that the server told")
+        for named in ((), ("--url", told["url"])):
+            done = await command("cache", "stats", *named)
+            assert_one_line(done, 1, "has not the certificate that the server told")
+    gc.collect()  # The connections that were refused, which aiohttp leaves half closed.
+
+
+@pytest.mark.parametrize(
+    ("url", "is_it"),
+    [
+        ("https://127.0.0.1:8443", True),
+        ("https://localhost:8443/v1/", True),
+        ("https://[::1]:8443", True),
+        ("http://127.0.0.1:8443", False),
+        ("https://127.0.0.1:8444", False),
+        ("https://127.0.0.1", False),
+        ("https://tts.example:8443", False),
+        ("https://127.0.0.1:port", False),
+        ("nonsense", False),
+        (None, False),
+    ],
+)
+def test_only_the_server_that_has_the_cache_is_known_by_its_certificate(
+    url: str | None, is_it: bool, settings: Settings
+) -> None:
+    assert announced_certificate(url, settings) is None
+    owner = Ownership(settings.cache.directory / "audio")
+    owner.take()
+    assert announced_certificate(url, settings) is None
+    owner.announce("https://127.0.0.1:8443", "ab" * 32)
+    assert announced_certificate(url, settings) == ("ab" * 32 if is_it else None)
+    owner.release()
+    assert announced_certificate(url, settings) is None
 
 
 async def test_a_renewed_certificate_is_taken_over_while_it_runs(
@@ -174,9 +218,7 @@ async def test_watching_goes_on_whatever_went_wrong(
 
 
 @asynccontextmanager
-async def changes_of(
-    certificate: Certificate, fails: int = 0
-) -> AsyncIterator[asyncio.Queue[str]]:
+async def changes_of(certificate: Certificate, fails: int = 0) -> AsyncIterator[asyncio.Queue[str]]:
     """The fingerprints that it tells of, once telling has failed so often."""
     changes: asyncio.Queue[str] = asyncio.Queue()
 
