@@ -1,4 +1,4 @@
-"""Who may administrate: whoever has the key or, where none of any kind is set, this machine alone."""
+"""Who may administrate: whoever has the key or, where there are no keys, this machine alone."""
 
 from __future__ import annotations
 
