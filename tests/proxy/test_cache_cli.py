@@ -430,11 +430,11 @@ async def test_a_server_that_others_can_reach_says_what_it_needs(
 async def test_a_server_with_api_keys_says_that_commands_need_another(
     start_edge: StartEdge, settings: Settings, run: Run
 ) -> None:
-    auth = AuthSettings(keys={"desk": SecretStr(KEY)})
+    auth = AuthSettings(keys={"desk": SecretStr("desk-key-0123456789")})
     await announce(await start_edge(settings=replace(settings, auth=auth), ready=False))
     says = ("refused: ", "set server.admin_key for the server, and for the commands")
     assert_one_line(await run("ls"), 1, *says)
-    assert_one_line(await run("ls", KOKORO_EDGE_SERVER_ADMIN_KEY=KEY), 1, *says)
+    assert_one_line(await run("ls", KOKORO_EDGE_SERVER_ADMIN_KEY="desk-key-0123456789"), 1, *says)
 
 
 @asynccontextmanager
