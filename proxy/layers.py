@@ -65,7 +65,9 @@ def _file_layer(
     if named is None and not path.exists():
         return str(path), {}
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as stream:
+            # Not its text: of that, errors repeat the line, in which a key may stand.
+            content = yaml.safe_load(stream)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:

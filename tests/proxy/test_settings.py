@@ -177,6 +177,12 @@ def test_a_key_that_stands_where_its_name_should_is_not_told(
     assert " is wrong: " in said and ("auth.keys" in said or "fallback.providers" in said)
 
 
+def test_a_file_that_is_not_yaml_is_told_with_the_place_and_without_what_stands_there() -> None:
+    said = problem(content=f"auth: {{keys: {{desk: {NO_NAME}}}\nserver: {{")
+    assert "is not YAML: " in said and "line 2" in said
+    assert NO_NAME[:10] not in said
+
+
 def test_where_a_provider_is_wrong_is_told() -> None:
     said = problem(content="fallback: {providers: [{name: a, kind: openai, model: m, voice: ''}]}")
     assert "fallback.providers[0].voice is wrong: " in said
