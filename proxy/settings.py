@@ -10,16 +10,28 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Literal, get_type_hints
-from urllib.parse import urlsplit
 
 import pydantic
-import yaml
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as settings_group
 
-from synth.voices import VOICES, parse_voice
+from proxy.setting_values import (
+    MIN_KEY_CHARS,
+    OPENAI_VOICES,
+    canonical_voice,
+    check_keys,
+    check_origins,
+    check_url,
+    clean_secret,
+    read_aliases,
+    read_list,
+    read_names,
+    read_pairs,
+    read_patterns,
+    read_size,
+    upper_case,
+)
 from synth.weights import default_cache_dir
 
 ENVIRONMENT_PREFIX = "KOKORO_EDGE_"
@@ -27,162 +39,11 @@ ENVIRONMENT_PREFIX = "KOKORO_EDGE_"
 SECRETS = ("server.admin_key", "auth.keys", "fallback.providers")
 """Never shown, not even where they are wrong."""
 
-OPENAI_VOICES: Mapping[str, str] = MappingProxyType(
-    {
-        "alloy": "af_alloy",
-        "ash": "am_michael",
-        "ballad": "bm_george",
-        "cedar": "am_fenrir",
-        "coral": "af_sarah",
-        "echo": "am_echo",
-        "fable": "bm_fable",
-        "marin": "af_heart",
-        "nova": "af_nova",
-        "onyx": "am_onyx",
-        "sage": "af_kore",
-        "shimmer": "af_bella",
-        "verse": "am_puck",
-    }
-)
-"""The voices of OpenAI's API, each with the one that is heard in its place. Those of the same name
-where there is one; `ash`, which some clients ask for by themselves, is one of the best."""
-
 _SHORT_FLAGS = {"server.host": "--host", "server.port": "--port"}
 
 _CONFIG = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
-
-def _read_size(value: object) -> object:
-    """`512MiB` and `4GB` in bytes. Whatever has no unit is left to be read as a number."""
-    if isinstance(value, str) and value.strip()[-1:].isalpha():
-        return int(TypeAdapter(ByteSize).validate_python(value))
-    return value
-
-
-def _read_names(value: object) -> object:
-    """`one,two` as a list."""
-    if isinstance(value, str):
-        return [name.strip() for name in value.split(",") if name.strip()]
-    return value
-
-
-def _read_pairs(value: object) -> object:
-    """`desk=KEY,sales=KEY` as a mapping. What is wrong with it is told without the keys."""
-    if not isinstance(value, str):
-        return value
-    pairs: dict[str, str] = {}
-    for pair in filter(None, (pair.strip() for pair in value.split(","))):
-        name, equals, given = (part.strip() for part in pair.partition("="))
-        if not equals:
-            raise ValueError("write it as in name=value,other=value")
-        if name in pairs:
-            raise ValueError("one name stands there twice")
-        pairs[name] = given
-    return pairs
-
-
-def _read_aliases(value: object) -> object:
-    """Names that are given are added to OpenAI's, or take the place of theirs."""
-    given = _read_pairs(value)
-    if not isinstance(given, dict):
-        return given
-    for name, voice in given.items():
-        if name in VOICES:
-            raise ValueError(f"{name} is a voice itself, and cannot stand for another")
-        if isinstance(voice, str):
-            parse_voice(voice)
-    return {**OPENAI_VOICES, **given}
-
-
-def _read_patterns(value: object) -> object:
-    """One pattern as a list of it, and a YAML list, as in `['a{1,2}', b]`, as what it says."""
-    if isinstance(value, str):
-        try:
-            return yaml.safe_load(value) if value.startswith("[") else [value]
-        except yaml.YAMLError:
-            raise ValueError(
-                "the list in brackets is not YAML: put each expression in quotes"
-            ) from None
-    return value
-
-
-def _read_list(value: object) -> object:
-    """A YAML list in one line, as in `[{name: spare, kind: openai}]`, as what it says."""
-    if isinstance(value, str):
-        try:
-            return yaml.safe_load(value) or []
-        except yaml.YAMLError:
-            raise ValueError("it is not YAML: write a list of mappings in brackets") from None
-    return value
-
-
-def _check_url(url: str) -> str:
-    """Without a `/` at its end."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it must be an address such as https://host/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("it must have no user, key, query or fragment in it")
-    try:
-        parts.hostname.encode("idna")  # As whoever looks its address up does.
-        _ = parts.port
-    except ValueError:
-        raise ValueError("its host or its port cannot be one") from None
-    if not url.isprintable() or " " in url:
-        raise ValueError("it must have no blank in it")
-    return url.rstrip("/")
-
-
-def clean_api_key(key: str) -> str:
-    """Without blanks around it. Raises ValueError: it cannot stand in a header."""
-    key = key.strip()
-    if not key or not _is_plain(key):
-        raise ValueError("a key has letters, digits and signs of ASCII, and no blank")
-    return key
-
-
-def _clean_secret(key: pydantic.SecretStr) -> pydantic.SecretStr:
-    return pydantic.SecretStr(clean_api_key(key.get_secret_value()))
-
-
-def _is_plain(key: str) -> bool:
-    return key.isascii() and key.isprintable() and " " not in key
-
-
-def _canonical_voice(voice: str) -> str:
-    return str(parse_voice(voice).blend)
-
-
-def _check_keys(keys: Mapping[str, pydantic.SecretStr]) -> Mapping[str, pydantic.SecretStr]:
-    # Neither is shown: whoever mixes them up has written the key as the name.
-    if not all(_KEY_NAME.fullmatch(name) for name in keys):
-        raise ValueError("a name has letters, digits, '.', '_' and '-', 64 at most")
-    found = [key.get_secret_value() for key in keys.values()]
-    if not all(map(_is_plain, found)):
-        raise ValueError("a key has letters, digits and signs of ASCII, and no blank")
-    if min(map(len, found), default=_MIN_KEY_CHARS) < _MIN_KEY_CHARS:
-        raise ValueError(f"a key is too short: {_MIN_KEY_CHARS} characters or more")
-    if len(set(found)) < len(found):
-        raise ValueError("two names have the same key")
-    return keys
-
-
-def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    for origin in origins:
-        parts = urlsplit(origin)
-        if origin != "*" and f"{parts.scheme}://{parts.netloc}" != origin:
-            raise ValueError(f"write {origin!r} as browsers do: https://app.example.com")
-    return origins
-
-
-def _upper_case(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-_SIZE = BeforeValidator(_read_size)
-
-_MIN_KEY_CHARS = 8
-_KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SIZE = BeforeValidator(read_size)
 
 
 @settings_group(config=_CONFIG, frozen=True, slots=True, kw_only=True)
@@ -195,7 +56,7 @@ class ServerSettings:
     """Port to listen on; 0 takes a free one and logs it."""
     max_body_bytes: Annotated[int, Field(ge=1024), _SIZE] = 256 * 1024
     """A larger request body is refused with 413."""
-    admin_key: Annotated[pydantic.SecretStr, Field(min_length=_MIN_KEY_CHARS)] | None = None
+    admin_key: Annotated[pydantic.SecretStr, Field(min_length=MIN_KEY_CHARS)] | None = None
     """Asked for as `Authorization: Bearer KEY` by everything under `/v1/admin`. Without a key those
     addresses answer on a loopback address only, and with `auth.keys` not at all. 8 characters or
     more, and none of `auth.keys`. Set it as an environment variable or in the file: others can read
@@ -220,7 +81,7 @@ class ServerSettings:
     stalled_reader_s: Annotated[float, Field(gt=0)] = 60.0
     """A client that takes nothing of its answer for so long is cut off."""
     cors_origins: Annotated[
-        tuple[str, ...], BeforeValidator(_read_names), AfterValidator(_check_origins)
+        tuple[str, ...], BeforeValidator(read_names), AfterValidator(check_origins)
     ] = ()
     """Origins whose pages may ask from a browser, such as `https://app.example.com`, separated by
     commas; `*` is every page. Never for `/v1/admin`."""
@@ -237,8 +98,8 @@ class AuthSettings:
 
     keys: Annotated[
         Mapping[str, pydantic.SecretStr],
-        BeforeValidator(_read_pairs),
-        AfterValidator(_check_keys),
+        BeforeValidator(read_pairs),
+        AfterValidator(check_keys),
     ] = field(default_factory=dict)
     """API keys by name. Once there is one, everything but `/`, `/health`, `/v1/` and
     `/openapi.json` wants a key, as `Authorization: Bearer KEY`. In the file a mapping; elsewhere
@@ -248,7 +109,7 @@ class AuthSettings:
     """How often each key may ask. So many requests may come at once; from then on it is evenly one
     after another. What is too much is refused with 429. By default without limit."""
     requests_per_minute_by_key: Annotated[
-        Mapping[str, Annotated[int, Field(ge=1)]], BeforeValidator(_read_pairs)
+        Mapping[str, Annotated[int, Field(ge=1)]], BeforeValidator(read_pairs)
     ] = field(default_factory=dict)
     """The same for single keys, by name, in place of it: in the file a mapping; elsewhere
     `desk=600,sales=60`."""
@@ -309,12 +170,12 @@ class CacheSettings:
     """Keep the text beside the audio, so that `kokoro-edge cache ls` can show it."""
     never_store: Annotated[
         tuple[Literal["card_numbers", "long_digit_runs", "emails"], ...],
-        BeforeValidator(_read_names),
+        BeforeValidator(read_names),
     ] = ()
     """Replies that hold these are never kept: `card_numbers`, `long_digit_runs` (7 digits or more),
     `emails`. Separated by commas."""
     never_store_patterns: Annotated[
-        tuple[re.Pattern[str], ...], BeforeValidator(_read_patterns)
+        tuple[re.Pattern[str], ...], BeforeValidator(read_patterns)
     ] = ()
     """Nor are those in which one of these regular expressions (Python's) is found. A list in the
     file; elsewhere one expression, or a list in brackets."""
@@ -324,7 +185,7 @@ class CacheSettings:
 class VoiceSettings:
     """What voices are called."""
 
-    aliases: Annotated[Mapping[str, str], BeforeValidator(_read_aliases)] = field(
+    aliases: Annotated[Mapping[str, str], BeforeValidator(read_aliases)] = field(
         default_factory=lambda: dict(OPENAI_VOICES)
     )
     """Names that requests may use, each for a voice or blend: `{alloy: af_heart}` in the file,
@@ -338,7 +199,7 @@ class PhrasebookSettings:
 
     directory: Path | None = None
     """A folder of phrasebooks (`*.yaml`, `*.yml`); by default those that come with kokoro-edge."""
-    books: Annotated[tuple[str, ...], BeforeValidator(_read_names)] = ()
+    books: Annotated[tuple[str, ...], BeforeValidator(read_names)] = ()
     """Names of the books to use, separated by commas; `all` are all in the folder. None named are
     all in a folder of your own, and of those that come with kokoro-edge `telephone-en-us`."""
 
@@ -389,18 +250,18 @@ class ProviderSettings:
     """What logs and headers call it."""
     kind: ProviderKind
     """Its API. `openai` is every server that is compatible with OpenAI's."""
-    url: Annotated[str, AfterValidator(_check_url)] | None = None
+    url: Annotated[str, AfterValidator(check_url)] | None = None
     """Its base URL; by default that of the company's own service."""
     api_key_variable: Annotated[str, Field(min_length=1)] | None = None
     """The environment variable that holds its key."""
-    api_key: Annotated[pydantic.SecretStr, AfterValidator(_clean_secret)] | None = None
+    api_key: Annotated[pydantic.SecretStr, AfterValidator(clean_secret)] | None = None
     """The key itself, in place of a variable."""
     model: Annotated[str, Field(min_length=1)]
     """As the provider calls it."""
     voice: Annotated[str, Field(pattern=r"^[ -~]+$")]
     """As the provider calls it: what speaks in place of every voice that `voices` does not name."""
     voices: dict[
-        Annotated[str, AfterValidator(_canonical_voice)], Annotated[str, Field(pattern=r"^[ -~]+$")]
+        Annotated[str, AfterValidator(canonical_voice)], Annotated[str, Field(pattern=r"^[ -~]+$")]
     ] = field(default_factory=dict)
     """The provider's voice for one of ours, or for a blend."""
     timeout_s: Annotated[float, Field(gt=0)] = 4.0
@@ -435,7 +296,7 @@ class FallbackSettings:
     """Who speaks what the engine cannot take in time: see docs/adr/0013."""
 
     providers: Annotated[
-        tuple[ProviderSettings, ...], BeforeValidator(_read_list), AfterValidator(_check_names)
+        tuple[ProviderSettings, ...], BeforeValidator(read_list), AfterValidator(_check_names)
     ] = ()
     """Other servers that may be asked, in this order, for a reply that the engine is not there for
     or does not come to. A list of mappings, in the file or in brackets. They are sent the text."""
@@ -452,7 +313,7 @@ class FallbackSettings:
 class LogSettings:
     """What is written to standard error."""
 
-    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper_case)] = (
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(upper_case)] = (
         "INFO"
     )
     """At DEBUG, and nowhere else, the text that is spoken is logged."""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     ("proxy.client",),
     ("synth",),
-    ("proxy.settings",),
+    ("proxy.settings", "proxy.setting_values"),
     ("proxy.layers", "proxy.line_formatter", "proxy.whole_file"),
     ("proxy.cache",),
     ("proxy.speech",),
@@ -89,8 +89,10 @@ def test_no_module_imports_from_a_layer_above_its_own(module: str) -> None:
             assert layer_of(imported) <= layer_of(module), imported
 
 
-def test_settings_import_nothing_else_of_the_proxy() -> None:
-    assert not [name for name in imports(PROXY["proxy.settings"]) if within(name, {"proxy"})]
+@pytest.mark.parametrize("module", ["proxy.settings", "proxy.setting_values"])
+def test_settings_import_nothing_else_of_the_proxy(module: str) -> None:
+    others = set(PROXY) - {"proxy", "proxy.setting_values"}
+    assert not [name for name in imports(PROXY[module]) if name in others]
 
 
 @pytest.mark.parametrize("module", SYNTH)

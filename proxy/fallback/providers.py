@@ -12,7 +12,8 @@ from proxy.fallback.answer import open_session
 from proxy.fallback.breaker import State
 from proxy.fallback.provider import Provider, ProviderOffer
 from proxy.layers import SettingsError
-from proxy.settings import FallbackSettings, ProviderSettings, clean_api_key
+from proxy.setting_values import clean_api_key
+from proxy.settings import FallbackSettings, ProviderSettings
 from proxy.speech.elsewhere import Errand
 
 

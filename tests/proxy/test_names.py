@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 import soundfile
 
-from proxy.settings import OPENAI_VOICES, Settings, VoiceSettings
+from proxy.setting_values import OPENAI_VOICES
+from proxy.settings import Settings, VoiceSettings
 from synth.voices import VOICES
 from tests.proxy.conftest import HIT, MISS, SPEECH, Edge, Heard, StartEdge
 

@@ -11,7 +11,8 @@ import pydantic
 import pytest
 
 from proxy.layers import SettingsError, load
-from proxy.settings import OPENAI_VOICES, ProviderSettings, Settings, options
+from proxy.setting_values import OPENAI_VOICES
+from proxy.settings import ProviderSettings, Settings, options
 
 VALUES = {"flag": 8001, "environment": 8002, "file": 8003, "default": 8000}
 LAYERS = list(VALUES)
