@@ -141,8 +141,14 @@ def _checked(values: Mapping[str, object], origins: Mapping[str, str]) -> Settin
         place = key + _within(key, error["loc"][2:])
         shown = "wrong" if key in SECRETS else repr(values.get(key, error["input"]))
         raise SettingsError(
-            f"{origins.get(key, 'settings')}: {place} is {shown}: {error['msg']}"
+            f"{origins.get(key, 'settings')}: {place} is {shown}: {_what_is_wrong(error)}"
         ) from None
+
+
+def _what_is_wrong(error: Any) -> str:
+    if error["type"] == "unexpected_keyword_argument":  # Its name is not told: see `_within`.
+        return f"It has a field that there is not; there are {', '.join(sorted(_PROVIDER_FIELDS))}"
+    return str(error["msg"])
 
 
 def _within(key: str, parts: tuple[int | str, ...]) -> str:

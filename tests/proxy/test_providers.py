@@ -287,7 +287,10 @@ def test_providers_can_be_set_in_the_file_and_in_brackets(tmp_path: Path) -> Non
     [
         ("{", "not YAML"),
         ("spare", "tuple"),
-        (f"[{{{GOOD}, colour: blue}}]", r"providers\[0\]\.colour"),
+        (
+            f"[{{{GOOD}, colour: blue}}]",
+            r"providers\[0\] is wrong: It has a field .* kind, model, name",
+        ),
         (f"[{{{GOOD}}}, {{{GOOD}}}]", "two providers are called a"),
         (f"[{{{GOOD}, voices: {{af_bela: x}}}}]", "af_bella"),
         (f"[{{{GOOD}, timeout_s: 0}}]", r"providers\[0\]\.timeout_s .* greater than 0"),

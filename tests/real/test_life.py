@@ -59,6 +59,7 @@ async def test_what_was_said_before_a_restart_is_served_while_the_engine_still_l
             assert (await response.json())["model_loaded"] is False, "it was meant to load still"
 
 
+@pytest.mark.long
 async def test_the_same_request_to_another_server_gives_the_same_samples(
     server: Server,
     tmp_path: Path,
@@ -133,6 +134,7 @@ async def test_the_server_listens_before_the_model_is_loaded_and_refuses_honestl
             assert int(refused.value.response.headers["Retry-After"]) >= 1
 
 
+@pytest.mark.long
 async def test_the_openai_client_retries_until_the_engine_is_up_and_then_plays(
     tmp_path: Path, cache_dir: Path, real_weights: Weights, recogniser: Recogniser
 ) -> None:

@@ -168,6 +168,7 @@ def silence(lasts_s: float) -> Clip:
     return Clip(np.zeros(round(lasts_s * SAMPLE_RATE_HZ), dtype=np.int16))
 
 
+@pytest.mark.long
 async def test_what_the_engine_says_is_right(verifier: Verifier, clips: dict[str, Clip]) -> None:
     for text, clip in clips.items():
         verdict = await verifier.check(say(text), clip)
@@ -176,6 +177,7 @@ async def test_what_the_engine_says_is_right(verifier: Verifier, clips: dict[str
     assert (await verifier.check(say(marked), clips[PATIENCE])).outcome is Outcome.RIGHT
 
 
+@pytest.mark.long
 async def test_broken_speech_is_wrong(verifier: Verifier, clips: dict[str, Clip]) -> None:
     pcm = clips[VOICEMAIL].pcm
     half, third = len(pcm) // 2, len(pcm) // 3
