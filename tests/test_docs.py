@@ -55,7 +55,9 @@ def test_every_page_has_a_title_and_something_to_say(page: Path) -> None:
     assert len(content) > 200
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/phrasebooks.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{name}.md" for name in ("phrasebooks", "clients", "fallback"))]
+)
 def test_every_example_of_a_file_is_read_without_a_complaint(page: str, tmp_path: Path) -> None:
     examples = _YAML.findall((ROOT / page).read_text(encoding="utf-8"))
     assert examples
