@@ -20,7 +20,7 @@ from proxy.api.cors import Cors
 from proxy.api.gate import build_gate
 from proxy.api.keys_admin import KeysAdminApi
 from proxy.api.middleware import around
-from proxy.api.openapi.document import Keys, OpenApi
+from proxy.api.openapi.served import Keys, OpenApi
 from proxy.api.patience import PATIENCE, Patience
 from proxy.api.phrasebook_admin import PhrasebookAdminApi
 from proxy.api.request_log import RequestLog

@@ -17,7 +17,8 @@ from openapi_spec_validator import validate
 from yarl import URL
 
 from proxy.api.errors import PROBLEMS
-from proxy.api.openapi.document import Keys, build_document
+from proxy.api.openapi.document import build_document
+from proxy.api.openapi.served import Keys
 from proxy.api.schema import MAX_INPUT_CHARS
 from proxy.app import POOL
 from proxy.serve import runner_options

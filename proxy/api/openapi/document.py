@@ -1,14 +1,10 @@
-"""`GET /openapi.json`: the document, and whoever answers with it."""
+"""The OpenAPI document, made of nothing but the code."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from aiohttp import web
 from pydantic import TypeAdapter
 
 from proxy import __version__
@@ -20,8 +16,7 @@ from proxy.api.openapi.parameters import EVERY_ANSWER, HEADERS, PARAMETERS
 from proxy.api.openapi.refined import refined
 from proxy.api.openapi.refusals import responses
 from proxy.api.openapi.replies import Refusal
-
-OPENAPI_PATH = "/openapi.json"
+from proxy.api.openapi.served import Keys
 
 _ABOUT = (
     "OpenAI's speech API, answered from a cache wherever it can be. Every address that takes GET "
@@ -58,34 +53,6 @@ _ASKED = {
     Access.ADMIN: ("adminKey",),
 }
 """Any one of these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Who is asked for one by this server."""
-
-    admin: bool
-    """Where none is asked for, only this machine may administrate."""
-    callers: bool = False
-
-
-class OpenApi:
-    """Answers with the document, which is made once."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._body = _encoded(keys)
-
-    def add_routes(self, app: web.Application) -> None:
-        app.router.add_get(OPENAPI_PATH, self.get)
-
-    async def get(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._body, content_type="application/json")
-
-
-@cache
-def _encoded(keys: Keys) -> bytes:
-    """Made of nothing but the code; that takes a tenth of a second."""
-    return json.dumps(build_document(keys), ensure_ascii=False).encode()
 
 
 def build_document(keys: Keys) -> JsonObject:
