@@ -186,12 +186,6 @@ def _no_whole_number(field: str, given: object) -> BadRequest:
 def _explained(error: Any) -> BadRequest:
     field = str(error["loc"][0]) if error["loc"] else None
     match error["type"], field:
-        case "json_invalid", _:
-            return BadRequest(f"The body is not valid JSON: {error['ctx']['error']}.")
-        case _, None:
-            return BadRequest("The body must be a JSON object.")
-        case "missing", _:
-            return BadRequest(f"'{field}' is required.", param=field)
         case "string_too_short", "input":
             return BadRequest("'input' is empty: there is nothing to say.", param=field)
         case "string_too_long", "input":
@@ -217,4 +211,16 @@ def _explained(error: Any) -> BadRequest:
             )
         case _, "sample_rate" | "bitrate_kbps":
             return _no_whole_number(field, error["input"])
+    return explained(error)
+
+
+def explained(error: Any) -> BadRequest:
+    """What pydantic found wrong with a body, where there is nothing more to say of the field."""
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "json_invalid":
+        return BadRequest(f"The body is not valid JSON: {error['ctx']['error']}.")
+    if not field:
+        return BadRequest("The body must be a JSON object.")
+    if error["type"] == "missing":
+        return BadRequest(f"'{field}' is required.", param=field)
     return BadRequest(f"'{field}' is wrong: {error['msg']}.", param=field)

@@ -231,4 +231,4 @@ def _add_headers(
     headers["X-Generation-Time"] = f"{generation_ms:.1f}"
     headers["X-Encode-Time"] = f"{reply.timings.encode_ms:.1f}"
     headers["X-Total-Time"] = f"{(time.perf_counter() - began_s) * 1000:.1f}"
-    headers["X-Voice"] = plan.voice if stand_in is None else f"{stand_in.name}/{stand_in.voice}"
+    headers["X-Voice"] = plan.voice if stand_in is None else stand_in.title

@@ -21,7 +21,7 @@ from proxy.api.conditional import terms_of
 from proxy.api.errors import BadRequest
 from proxy.api.gate import VAPI_PATH
 from proxy.api.patience import whole_body
-from proxy.api.schema import parse_fields
+from proxy.api.schema import explained, parse_fields
 from proxy.api.speech import SpeechApi
 from proxy.speech.plan import Planner
 from synth.voices import DEFAULT_VOICE, near
@@ -166,18 +166,11 @@ async def _read(request: web.Request, kind: type[Body]) -> Body:
 
 
 def _explained(error: Any) -> BadRequest:
-    field = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "json_invalid":
-        return BadRequest(f"The body is not valid JSON: {error['ctx']['error']}.")
-    if not field:
-        return BadRequest("The body must be a JSON object.")
-    if error["type"] == "missing":
-        return BadRequest(f"'{field}' is required.", param=field)
-    if field == "type" and error["input"] == "ssml":
+    if error["loc"] == ("type",) and error["input"] == "ssml":
         return BadRequest(
-            "'type' is 'ssml', which is not understood: send plain text.", param=field
+            "'type' is 'ssml', which is not understood: send plain text.", param="type"
         )
-    return BadRequest(f"'{field}' is wrong: {error['msg']}.", param=field)
+    return explained(error)
 
 
 def _query(request: web.Request, known: Iterable[str]) -> dict[str, object]:

@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
-from proxy.cache.entry import About, Entry
+from proxy.cache.entry import Entry
 from proxy.cache.tiered import TieredCache
 from proxy.speech.elsewhere import Elsewhere, Errand, NotSpoken, Offer, StandIn
 from proxy.speech.encoding import Encoding, encoding
 from proxy.speech.flight import Flight
+from proxy.speech.rendition import rendition
 from synth.engine import SAMPLE_RATE_HZ, EngineError, EngineUnavailable, Pcm
 from synth.text.marks import without_pronunciations
 from synth.voices import LANGUAGES
@@ -101,7 +102,8 @@ class Detour:
         async with encoding(flight.plan.format) as encoder:
             samples = await self._encode(flight, encoder, offer, while_heard, began_s)
             finished = await encoder.finish()
-        entry = self._entry(flight, stand_in, finished.whole, samples / SAMPLE_RATE_HZ)
+        duration_s = samples / SAMPLE_RATE_HZ
+        entry = rendition(flight.plan, finished.whole, duration_s, self._keep_text, stand_in)
         stored = stand_in.keep and self._keep(flight, entry)
         flight.append(finished.tail)
         flight.complete(entry, stored)
@@ -126,22 +128,6 @@ class Detour:
                 flight.timings.encode_ms += (time.perf_counter() - came_s) * 1000
                 flight.append(chunk)
         return samples
-
-    def _entry(self, flight: Flight, stand_in: StandIn, whole: bytes, duration_s: float) -> Entry:
-        plan = flight.plan
-        segment = plan.clips[0].segment
-        about = About(
-            kind="rendition",
-            format=plan.format.name,
-            voice=f"{stand_in.name}/{stand_in.voice}",
-            language=segment.language,
-            speed=segment.speed,
-            duration_s=duration_s,
-            says=plan.says,
-            text=plan.text if self._keep_text else None,
-            provider=stand_in.name,
-        )
-        return Entry(stand_in.key, whole, about)
 
 
 def _errand(flight: Flight) -> Errand:

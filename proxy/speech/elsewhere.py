@@ -77,3 +77,8 @@ class StandIn:
     key: Key
     """What the finished reply is kept under, where it is: never the engine's own."""
     keep: bool
+
+    @property
+    def title(self) -> str:
+        """What is told as the voice of the reply: `spare/alloy`."""
+        return f"{self.name}/{self.voice}"

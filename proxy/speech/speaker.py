@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from proxy.cache.entry import About, Entry
+from proxy.cache.entry import Entry
 from proxy.cache.tiered import TieredCache, Where
 from proxy.speech.clips import AfterHangup, Clips, FoundClip
 from proxy.speech.detour import Detour
@@ -18,6 +18,7 @@ from proxy.speech.elsewhere import Elsewhere
 from proxy.speech.encoding import Encoding, encoding
 from proxy.speech.flight import Abandoned, Flight, Timings
 from proxy.speech.plan import Plan, not_fetched
+from proxy.speech.rendition import rendition
 from proxy.speech.reply import Outcome, Reply
 from proxy.speech.schedule import Overloaded, Priority, Urgency
 from proxy.speech.terms import LIVE, Terms
@@ -361,7 +362,8 @@ class Speaker:
             flight.timings.encode_ms += (time.perf_counter() - generated_s) * 1000
             if finished is not None:
                 # All in one step: who waited for the first chunk finds the reply complete.
-                entry = self._entry(plan, finished.whole, plan.duration_s(clips_s))
+                duration_s = plan.duration_s(clips_s)
+                entry = rendition(plan, finished.whole, duration_s, self._keep_text)
                 stored = self._keep(flight, entry)
                 flight.append(chunk + finished.tail)
                 flight.complete(entry, stored)
@@ -370,20 +372,6 @@ class Speaker:
                 begun_s = time.monotonic()
             flight.append(chunk)
             sent_s += found.clip.duration_s + planned.pause_s
-
-    def _entry(self, plan: Plan, whole: bytes, duration_s: float) -> Entry:
-        segment = plan.clips[0].segment
-        about = About(
-            kind="rendition",
-            format=plan.format.name,
-            voice=plan.voice,
-            language=segment.language,
-            speed=segment.speed,
-            duration_s=duration_s,
-            says=plan.says,
-            text=plan.text if self._keep_text else None,
-        )
-        return Entry(plan.key, whole, about)
 
     def _keep(self, flight: Flight, entry: Entry) -> bool:
         """Nobody's audio waits for the disk: it is told, and writes when it can."""
